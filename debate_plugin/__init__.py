@@ -1,0 +1,84 @@
+"""debate-plugin: AutoGen agents debate, every word is kept, and what they said trains better agents."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from debate_plugin.answers import Vote
+    from debate_plugin.directions import Directions
+    from debate_plugin.engine import Engine
+    from debate_plugin.messages import DebateDecided, DebateStarted, QuestionMessage, RoundVoted, TurnReplied
+    from debate_plugin.protocol import Outcome, Plan, Reply, Turn, debate
+    from debate_plugin.question import Question, read_questions
+    from debate_plugin.recorder import Recorder
+    from debate_plugin.series import Series, generate
+    from debate_plugin.stateless_agent import StatelessAgent
+    from debate_plugin.store import Store
+    from debate_plugin.team import DebateTeam
+    from debate_plugin.topology import Topology, complete, ring
+    from debate_plugin.transcript import Transcript
+
+# Where each public name lives; imported when it is first asked for, since AutoGen and SQLAlchemy take their time.
+_HOMES = {
+    "DebateDecided": "messages",
+    "DebateStarted": "messages",
+    "DebateTeam": "team",
+    "Directions": "directions",
+    "Engine": "engine",
+    "Outcome": "protocol",
+    "Plan": "protocol",
+    "Question": "question",
+    "QuestionMessage": "messages",
+    "Recorder": "recorder",
+    "Reply": "protocol",
+    "RoundVoted": "messages",
+    "Series": "series",
+    "StatelessAgent": "stateless_agent",
+    "Store": "store",
+    "Topology": "topology",
+    "Transcript": "transcript",
+    "Turn": "protocol",
+    "TurnReplied": "messages",
+    "Vote": "answers",
+    "complete": "topology",
+    "debate": "protocol",
+    "generate": "series",
+    "read_questions": "question",
+    "ring": "topology",
+}
+
+__all__ = [
+    "DebateDecided",
+    "DebateStarted",
+    "DebateTeam",
+    "Directions",
+    "Engine",
+    "Outcome",
+    "Plan",
+    "Question",
+    "QuestionMessage",
+    "Recorder",
+    "Reply",
+    "RoundVoted",
+    "Series",
+    "StatelessAgent",
+    "Store",
+    "Topology",
+    "Transcript",
+    "Turn",
+    "TurnReplied",
+    "Vote",
+    "complete",
+    "debate",
+    "generate",
+    "read_questions",
+    "ring",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
