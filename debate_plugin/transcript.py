@@ -1,0 +1,97 @@
+"""A transcript: everything that was asked and said in one debate, enough to rebuild every prompt without a model.
+
+{"schema_version": 1, "id": "3f0c...", "run": "default", "question": {"id": "cda7...", "text": "What is ..."},
+ "settings": {"rounds": 2, ...}, "debaters": ["ada", "ben", "cleo"], "system_messages": {"ada": "You are ..."},
+ "replies": [{"turn": {"agent": "ada", "role": "debater", "round": 1, "prompt": "What is ..."}, "text": "A: ..."}],
+ "outcome": {"answer": "467", "decided_by": "majority", ...}, "seconds": 1.9, ...}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Literal, TypedDict
+
+from pydantic import BaseModel
+
+from debate_plugin.protocol import Outcome, Plan, Reply
+from debate_plugin.question import Question
+from debate_plugin.topology import hearing
+
+SCHEMA_VERSION = 1
+
+
+class Message(TypedDict):
+    """A chat message as models and trainers take it."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Transcript(BaseModel):
+    """One finished debate."""
+
+    schema_version: int = SCHEMA_VERSION
+    run: str
+    settings: dict[str, Any]  # the plan, and what the recorder was told of models and sampling
+    question: Question
+    debaters: tuple[str, ...]
+    system_messages: dict[str, str]
+    replies: tuple[Reply, ...]  # by round; in a round digests, rebuttals, verdicts, cleaning; debaters in seat order
+    outcome: Outcome
+    started: datetime
+    seconds: float
+    versions: dict[str, str]
+
+    @property
+    def id(self) -> str:
+        """Same run, settings and question: the same id."""
+        return debate_id(self.run, self.settings, self.question.id)
+
+    def messages(self, reply: Reply) -> list[Message]:
+        """The exact chat the agent of this reply was shown, its own earlier turns included."""
+        shown: list[Message] = []
+        system = self.system_messages.get(reply.turn.agent)
+        if system is not None:
+            shown.append({"role": "system", "content": system})
+        if reply.turn.role == "debater":
+            for earlier in self.said_by(reply.turn.agent):
+                if earlier.turn.round >= reply.turn.round:
+                    break
+                shown.append({"role": "user", "content": earlier.turn.prompt})
+                if earlier.text is not None:
+                    shown.append({"role": "assistant", "content": earlier.text})
+        shown.append({"role": "user", "content": reply.turn.prompt})
+        return shown
+
+    def said_by(self, debater: str) -> list[Reply]:
+        """A debater's replies by round, abstentions included."""
+        return [reply for reply in self.replies if reply.turn.role == "debater" and reply.turn.agent == debater]
+
+    def in_round(self, number: int) -> list[Reply]:
+        """The debaters' replies of a round in seat order, abstentions included."""
+        return [reply for reply in self.replies if reply.turn.role == "debater" and reply.turn.round == number]
+
+
+def plan_settings(plan: Plan, debaters: Sequence[str]) -> dict[str, Any]:
+    """The plan as plain data, the topology as who hears whom."""
+    return {
+        "rounds": plan.rounds,
+        "hears": {name: list(heard) for name, heard in hearing(plan.topology, debaters).items()},
+        "digest": plan.digest,
+        "confidence": plan.confidence,
+        "decide": plan.decide,
+        "clean": plan.clean,
+        "quorum": plan.quorum,
+        "seed": plan.seed,
+        "directions": asdict(plan.directions),
+    }
+
+
+def debate_id(run: str, settings: Mapping[str, Any], question_id: str) -> str:
+    """What a debate is known by: run, settings and question."""
+    canonical = json.dumps([run, settings, question_id], sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:24]

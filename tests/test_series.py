@@ -1,0 +1,157 @@
+"""From questions to the store: recorded when decided, kept when killed, never held twice."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from actors import scripted_team
+from autogen_ext.models.replay import ReplayChatCompletionClient
+
+from debate_agents import debategpt
+from debate_plugin import DebateTeam, Plan, Question, QuestionMessage, Recorder, Series, Store, Transcript, generate
+from debate_plugin.series import Held
+
+QUESTIONS = [
+    Question.of(f"What is {number}+{number}?", kind="number", reference=str(2 * number)) for number in range(6)
+]
+
+
+def two_debaters() -> DebateTeam:
+    return scripted_team({"ada": ["A: 2+2=4\nAnswer: 4", "Answer: 4"], "ben": ["Answer: 5", "Answer: 4"]})
+
+
+async def hold(store: Store, questions: list[Question], **series: object) -> list[Held]:
+    making: dict[str, object] = {"make_team": two_debaters, **series}
+    return [held async for held in generate(Series(store=store, **making), questions, concurrency=3)]  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "debates.sqlite"
+
+
+async def test_every_debate_is_recorded_once_and_skipped_the_next_time(place: Path) -> None:
+    with Store.open(place) as store:
+        assert len(await hold(store, QUESTIONS[:4])) == 4
+    with Store.open(place) as store:
+        second = await hold(store, QUESTIONS)
+        assert {held.question.id for held in second} == {question.id for question in QUESTIONS[4:]}
+        assert len(store) == 6
+
+
+async def test_other_settings_or_another_run_are_other_debates(place: Path) -> None:
+    with Store.open(place) as store:
+        await hold(store, QUESTIONS[:1])
+        assert len(await hold(store, QUESTIONS[:1], settings={"model": "other"})) == 1
+        assert len(await hold(store, QUESTIONS[:1], run="second")) == 1
+        assert len(list(store.transcripts(run="second"))) == 1
+
+
+async def test_a_transcript_holds_every_turn_and_rebuilds_its_prompts(place: Path) -> None:
+    with Store.open(place) as store:
+        await hold(store, QUESTIONS[2:3])
+        (transcript,) = store.transcripts()
+    assert [(reply.turn.agent, reply.turn.round) for reply in transcript.replies] == [
+        ("ada", 1),
+        ("ben", 1),
+        ("ada", 2),
+        ("ben", 2),
+    ]
+    last = transcript.messages(transcript.replies[-1])
+    assert [message["role"] for message in last] == ["system", "user", "assistant", "user"]
+    assert last[2]["content"] == "Answer: 5"
+    assert "A: 2+2=4" in last[3]["content"]
+    assert transcript.question.reference == "4"
+    assert Transcript.model_validate_json(transcript.model_dump_json()) == transcript
+
+
+async def test_replies_are_in_seat_order_whoever_came_first(place: Path) -> None:
+    class Slow(ReplayChatCompletionClient):
+        async def create(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
+            await asyncio.sleep(0.05)
+            return await super().create(*args, **kwargs)  # type: ignore[arg-type]
+
+    def team() -> DebateTeam:
+        quick = scripted_team({"ben": ["Answer: 4"], "cleo": ["Answer: 4"]})
+        from debate_agents import debater
+
+        slow = debater("ada", Slow(["Answer: 4"]))
+        return DebateTeam([slow, *quick._participants], plan=Plan(rounds=1), kind="number")  # type: ignore[list-item]
+
+    with Store.open(place) as store:
+        await hold(store, QUESTIONS[:1], make_team=team)
+        (transcript,) = store.transcripts()
+    assert [reply.turn.agent for reply in transcript.replies] == ["ada", "ben", "cleo"]
+
+
+async def test_a_debate_in_which_every_turn_failed_can_be_held_again(place: Path) -> None:
+    with Store.open(place) as store:
+        (held,) = await hold(store, QUESTIONS[:1], make_team=lambda: debategpt(ReplayChatCompletionClient([])))
+        assert held.outcome is None and "No more mock responses" in (held.failure or "")
+        assert len(store) == 0
+        assert len(await hold(store, QUESTIONS[:1])) == 1
+
+
+async def test_what_was_decided_is_kept_when_the_consumer_stops_early(place: Path) -> None:
+    with Store.open(place) as store:
+        series = Series(make_team=two_debaters, store=store)
+        debates = generate(series, QUESTIONS, concurrency=1)
+        await anext(debates)
+        await debates.aclose()
+        assert 1 <= len(store) <= 2
+
+
+async def test_the_recorder_passes_everything_on(place: Path) -> None:
+    with Store.open(place) as store:
+        recorder = Recorder(store)
+        plain = [type(item) async for item in two_debaters().run_stream(task="What is 2+2?")]
+        stream = two_debaters().run_stream(task=QuestionMessage.of(QUESTIONS[0]))
+        recorded = [type(item) async for item in recorder.record(stream)]
+        assert recorded[1:] == plain[1:]
+        assert len(store) == 1
+
+
+async def test_transcripts_come_in_an_order_that_does_not_depend_on_who_finished_first(place: Path) -> None:
+    with Store.open(place) as store:
+        await hold(store, QUESTIONS)
+        first = [transcript.id for transcript in store.transcripts()]
+        assert first == sorted(first)
+
+
+async def test_the_same_debate_is_kept_once(place: Path) -> None:
+    with Store.open(place) as store:
+        await hold(store, QUESTIONS[:1])
+        (transcript,) = store.transcripts()
+        assert store.add(transcript) is False
+        assert len(store) == 1
+
+
+def not_sqlite(path: Path) -> None:
+    path.write_bytes(b"these are no pages of a database" * 100)
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [not_sqlite, a_folder])
+def test_what_is_no_store_is_refused_in_one_line(place: Path, spoil: Callable[[Path], None]) -> None:
+    spoil(place)
+    with pytest.raises(ValueError, match="expected a SQLite file or a database URL") as error:
+        Store.open(place)
+    assert "\n" not in str(error.value)
+
+
+def test_a_store_that_should_be_there_is_not_made(place: Path) -> None:
+    with pytest.raises(ValueError, match="`debate generate` makes one"):
+        Store.open(place, create=False)
+    assert not place.exists()
+
+
+async def test_the_file_is_in_write_ahead_mode(place: Path) -> None:
+    with Store.open(place) as store:
+        await hold(store, QUESTIONS[:1])
+        with sqlite3.connect(place) as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
