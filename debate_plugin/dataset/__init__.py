@@ -1,0 +1,1 @@
+"""Transcripts -> training rows: rules say who deserves credit for what, the compiler applies them and counts."""

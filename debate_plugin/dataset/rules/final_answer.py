@@ -1,0 +1,37 @@
+"""Question -> the debate's final answer, cleaned where a cleaner spoke (DebateGPT 2024: the pairs it fine-tunes on).
+
+{"messages": [{"role": "user", "content": "What is the result of 4+18*27+25-24*2?"},
+              {"role": "assistant", "content": "A: 18*27=486\\n...\\nThe answer is 467."}], "provenance": {...}}
+"""
+
+from __future__ import annotations
+
+from debate_plugin.answers import without_confidence
+from debate_plugin.dataset.rows import NoRow, SftRow, agreement, provenance
+from debate_plugin.transcript import Transcript
+
+
+def final_answer(transcript: Transcript, *, min_agreement: float = 0.0) -> list[SftRow] | NoRow:
+    """One row; none where nothing was decided or too few stood behind the decision."""
+    outcome = transcript.outcome
+    if outcome.text is None or outcome.debater is None:
+        return NoRow("no decision")
+    if agreement(transcript) < min_agreement:
+        return NoRow(f"agreement below {min_agreement:g}")
+    # Where the cleaner lost the answer the uncleaned text stands: debate talk is better than another answer.
+    answer = outcome.cleaned or without_confidence(outcome.text)
+    spoken = [
+        reply
+        for reply in transcript.replies
+        if (reply.turn.role == "debater" and reply.turn.agent == outcome.debater and reply.text == outcome.text)
+        or (reply.turn.role == "cleaner" and outcome.cleaned is not None)
+    ]
+    return [
+        {
+            "messages": [
+                {"role": "user", "content": transcript.question.text},
+                {"role": "assistant", "content": answer},
+            ],
+            "provenance": provenance(transcript, "final_answer", *spoken),
+        }
+    ]
