@@ -2,7 +2,7 @@
 
 from autogen_agentchat.teams._group_chat._base_group_chat_manager import BaseGroupChatManager
 from autogen_agentchat.teams._group_chat._chat_agent_container import ChatAgentContainer
-from autogen_agentchat.teams._group_chat._events import GroupChatStart
+from autogen_agentchat.teams._group_chat._events import GroupChatStart, SerializableException
 from autogen_agentchat.teams._group_chat._sequential_routed_agent import SequentialRoutedAgent
 
 __all__ = [
@@ -10,4 +10,5 @@ __all__ = [
     "ChatAgentContainer",
     "GroupChatStart",
     "SequentialRoutedAgent",
+    "SerializableException",
 ]

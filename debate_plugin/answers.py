@@ -10,25 +10,31 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 
 from debate_plugin.question import AnswerKind, Question
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
 # A minus directly behind a digit or a bracket is a subtraction ("5-3"), not a sign.
 _NUMBER = re.compile(
-    rf"(?<![\d\w.)])(?P<sign>-?)\s?\$?(?P<top>{_DIGITS})(?:[eE](?P<exponent>[-+]?\d{{1,3}})(?!\w))?(?:\s?/\s?(?P<bottom>\d+))?"
+    rf"(?<![\d\w.)])(?P<sign>-?)\s?\$?(?P<top>{_DIGITS})(?:[eE](?P<exponent>[-+]?\d{{1,3}})(?!\w))?"
+    r"(?:\s?/\s?(?P<bottom>\d++)(?!\.\d))?"
 )
 _MARKED = re.compile(
     r"\\boxed\s*\{(?P<boxed>(?:[^{}]|\{[^{}]*\})*)\}"
-    r"|####[ \t]*"
-    r"|\banswer\b[*_\s]*(?:is\b|:|=)[*_\s]*:?[*_\s]*",
+    r"|(?m:^####[ \t]*)(?=-?\$?[\d.,/]+\s*$|-?\$?[\d.,/]+\s*\n)"
+    r"|\banswer\b[*_\s]*(?:is\b|:|=)[*_\s]*:?[*_\s]*(?:\.{3})?",
     re.IGNORECASE,
 )
 _CONFIDENCE = re.compile(
-    r"\bconfidence\b[\s*_]*(?:is|:|=)?[\s*_]*(?P<value>\d+(?:\.\d+)?|\.\d+)(?P<unit>\s*%|\s*/\s*100\b)?", re.IGNORECASE
+    r"[*_]*\bconfidence(?:\s+(?:score|level))?[\s*_]*(?:\bis\b|:|=)[\s*_]*"
+    r"(?P<value>\d++(?:\.\d++)?|\.\d++)(?![,\d])"
+    r"(?P<unit>\s*%|\s*/\s*100?\b|\s+out\s+of\s+100?\b)?(?!\s*/)[*_]*",
+    re.IGNORECASE,
 )
-_CONFIDENCE_LINE = re.compile(r"(?im)^[\s*_]*confidence\b[^\n]*$")
 _OPTION = re.compile(r"(?m)^\s*\(?(?P<letter>[A-Z])[).:]\s+(?P<text>.+?)\s*$")
+_BRACKETED = re.compile(r"[(\[<]([A-Z])[)\]>]")
+_LONGEST_NUMBER = 40  # digits; what is longer is no answer but a runaway reply
 
 
 def read_answer(question: Question, text: str) -> str | None:
@@ -37,31 +43,44 @@ def read_answer(question: Question, text: str) -> str | None:
     Canonical forms: a number without separators (`1234`, `-0.5`, `1/3`), an option's letter (`B`), an exact answer
     without markdown and final full stop, a free answer as it stands.
     """
-    text = _plain(without_confidence(text))
+    text = without_confidence(text)
     if question.kind == "free":
-        return text.strip() or None
-    marked = list(_MARKED.finditer(text))
-    said = _said(text, marked[-1]) if marked else None
+        return text or None
+    text = _plain(text)
+    # "My answer is unchanged" marks nothing: the last marker behind which an answer stands is the one that counts.
+    markers = list(_MARKED.finditer(text))
+    for marker in reversed(markers):
+        said = _said(text, marker)
+        match question.kind:
+            case "number":
+                answer = _number_said(said)
+            case "choice":
+                answer = _choice_said(question.text, said)
+            case "exact":
+                answer = _trimmed(said)
+        if answer is not None:
+            return answer
     match question.kind:
         case "number":
-            return _number_said(said) if said is not None else _last_number(text)
+            return _last_number(text)
         case "choice":
-            return _choice(question.text, said if said is not None else text, marked=said is not None)
+            return _choice_in(question.text, text)
         case "exact":
-            whole = text.strip()
-            if said is None and "\n" not in whole:
-                said = whole
-            return (said or "").strip(" \t*_`\"'.") or None
+            return _trimmed(text) if not markers and "\n" not in text.strip() else None
 
 
 def same_answer(kind: AnswerKind, left: str, right: str) -> bool:
-    """Whether two canonical answers are the same; free answers never are (a judge or confidence decides those)."""
+    """Whether two canonical answers are the same; free answers never are (a judge or confidence decides those).
+
+    Numbers are compared exactly, save that one with two or more decimals stands for all that round to it.
+    """
     match kind:
         case "number":
-            a, b = _value(left), _value(right)
-            # Whole numbers are the same or not; a tolerance is for what was rounded on the way.
-            whole = a == int(a) and b == int(b)
-            return a == b or (not whole and math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-9))
+            gap = abs(_value(left) - _value(right))
+            return gap == 0 or any(
+                decimals >= 2 and gap <= Fraction(1, 2 * 10**decimals)
+                for decimals in (_decimals(left), _decimals(right))
+            )
         case "choice":
             return left == right
         case "exact":
@@ -71,19 +90,25 @@ def same_answer(kind: AnswerKind, left: str, right: str) -> bool:
 
 
 def read_confidence(text: str) -> float | None:
-    """The stated confidence on the scale 1 to 100, or None; reads `87`, `87%`, `87/100` and `0.87`, invents nothing."""
-    found = list(_CONFIDENCE.finditer(_plain(text)))
+    """The stated confidence on the scale 1 to 100, or None; invents nothing.
+
+    Reads `87`, `87%`, `87/100`, `9/10` and, as a share, decimals up to 1 (`0.87`).
+    """
+    found = list(_CONFIDENCE.finditer(text))
     if not found:
         return None
-    value = float(found[-1]["value"])
-    if found[-1]["unit"] is None and 0 < value < 1:
+    value, unit = float(found[-1]["value"]), found[-1]["unit"] or ""
+    is_share = not unit and value <= 1 and "." in found[-1]["value"]
+    if is_share:
         value *= 100
+    elif unit.rstrip().endswith("10"):
+        value *= 10
     return value if 0 <= value <= 100 else None
 
 
 def without_confidence(text: str) -> str:
-    """The reply without its confidence lines."""
-    return _CONFIDENCE_LINE.sub("", text).strip()
+    """The reply without the confidence that `read_confidence` reads."""
+    return re.sub(r"\n{3,}", "\n\n", _CONFIDENCE.sub("", text)).strip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +171,11 @@ def count_votes(kind: AnswerKind, ballots: Sequence[Ballot]) -> Vote:
 
 
 def _plain(text: str) -> str:
-    text = text.replace("\u2212", "-").replace("\\,", "").replace("\\!", "").replace("\\$", "$")
-    return re.sub(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}", r"\1/\2", text)
+    """Without what LaTeX and typography put around numbers and words."""
+    text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3})", "", text.replace("\u2212", "-").replace("\u2013", "-"))
+    text = text.replace("\\,", "").replace("\\!", "").replace("\\$", "$").replace("{,}", ",")
+    text = re.sub(r"\\(?:text|mathrm|mathbf)\{([^{}]*)\}", r"\1", text)
+    return re.sub(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}", r"\1/\2", text)
 
 
 def _said(text: str, marker: re.Match[str]) -> str:
@@ -156,13 +184,17 @@ def _said(text: str, marker: re.Match[str]) -> str:
     return (boxed if boxed is not None else text[marker.end() :].partition("\n")[0]).strip()
 
 
+def _trimmed(said: str) -> str | None:
+    return said.strip(" \t\n*_`\"'.") or None
+
+
 def _number_said(said: str) -> str | None:
-    """`18 + 3 = 21` says 21; `42, since 6*7` says 42."""
-    return _last_number(said) if "=" in said else _first_number(said)
-
-
-def _first_number(text: str) -> str | None:
-    found = _NUMBER.search(text)
+    """`18 + 3 = 21` says 21, `72 = 8*9` says 72, and `5, as 3+2=5` says 5."""
+    claim = re.split(r",\s|\s\(|;|\s(?:since|because|as|so)\s", said)[0]
+    result = re.fullmatch(rf"\W*?{_NUMBER.pattern}\W*", claim.rpartition("=")[2].strip())
+    if "=" in claim and result:
+        return _canonical(result)
+    found = _NUMBER.search(claim) or _NUMBER.search(said)
     return _canonical(found) if found else None
 
 
@@ -172,40 +204,57 @@ def _last_number(text: str) -> str | None:
 
 
 def _canonical(found: re.Match[str]) -> str | None:
-    top = Decimal(found["top"].replace(",", ""))
-    if found["exponent"]:
-        top = top.scaleb(int(found["exponent"]))
-    text = f"{top:f}"
+    top, exponent, bottom = found["top"].replace(",", ""), int(found["exponent"] or 0), found["bottom"] or "1"
+    if max(len(top), len(bottom), abs(exponent)) > _LONGEST_NUMBER or int(bottom) == 0:
+        return None
+    text = f"{Decimal(top).scaleb(exponent):f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     text = text.lstrip("0") or "0"
     if text.startswith("."):
         text = "0" + text
-    bottom = found["bottom"]
-    if bottom is not None:
-        if int(bottom) == 0:
-            return None
-        text = f"{text}/{int(bottom)}" if int(bottom) != 1 else text
+    if int(bottom) != 1:
+        text = f"{text}/{int(bottom)}"
     return f"-{text}" if found["sign"] and text != "0" else text
 
 
-def _value(canonical: str) -> float | int:
+def _value(canonical: str) -> Fraction:
     top, _, bottom = canonical.partition("/")
-    if bottom:
-        return float(top) / int(bottom)
-    return float(top) if "." in top else int(top)
+    return Fraction(top) / int(bottom or 1)
 
 
-def _choice(question: str, said: str, *, marked: bool) -> str | None:
-    bracketed: list[str] = re.findall(r"\(([A-Z])\)", said)
-    if bracketed:
-        return bracketed[0] if marked else bracketed[-1]
-    if marked:
-        letter = re.match(r"[*_`\"'\s]*(?:option\s+)?([A-Za-z])(?![\w'])", said, re.IGNORECASE)
-        if letter:
-            return letter[1].upper()
-    options = {match["text"].casefold(): match["letter"] for match in _OPTION.finditer(question)}
-    wording = said.strip(" \t*_`\"'.").casefold()
-    if wording in options:
-        return options[wording]
-    return wording.upper() if not marked and re.fullmatch(r"[a-z]", wording) else None
+def _decimals(canonical: str) -> int:
+    return 0 if "/" in canonical else len(canonical.partition(".")[2])
+
+
+def _options(question: str) -> dict[str, str]:
+    """Letter -> text of the options that the question lists; no text is known where it lists none."""
+    listed = {match["letter"]: match["text"].casefold() for match in _OPTION.finditer(question)}
+    return listed or dict.fromkeys("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "")
+
+
+def _choice_said(question: str, said: str) -> str | None:
+    """The option in what a marker marks: a leading letter, an option's text, or the one letter that is named."""
+    options = _options(question)
+    leading = re.match(
+        r"[\s(\[<*_`\"']*(?:the\s+)?(?:(?:option|choice|letter)\s+)?[(\[<]?([A-Za-z])(?=[^\w\s'-]|$)", said
+    )
+    if leading and leading[1].upper() in options:
+        other = re.match(r"\W*(?:or|and)\W+([A-Z])\b", said[leading.end() :])
+        return None if other else leading[1].upper()
+    words = f" {re.sub(r'[^a-z0-9]+', ' ', said.casefold())} "
+    worded = [letter for letter, text in options.items() if text and f" {re.sub(r'[^a-z0-9]+', ' ', text)} " in words]
+    if len(worded) == 1:
+        return worded[0]
+    named = set(_BRACKETED.findall(said)) or set(re.findall(r"\b([A-Z])\b(?!\s[a-z'])", said))
+    return named.pop() if len(named) == 1 and named <= options.keys() else None
+
+
+def _choice_in(question: str, text: str) -> str | None:
+    """The option in a reply without a marker: the last bracketed letter or `option B`, or nothing but the option."""
+    options = _options(question)
+    named: list[str] = re.findall(r"[(\[<]([A-Z])[)\]>]|\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s+([A-Z])\b", text)
+    letters = ["".join(groups) for groups in named]
+    if letters:
+        return letters[-1] if letters[-1] in options else None
+    return _choice_said(question, text) if "\n" not in text.strip() and len(text) <= 60 else None

@@ -9,7 +9,7 @@ from typing import Any
 from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage, StopMessage, TextMessage
 from autogen_core import CancellationToken, DefaultTopicId, MessageContext, event, rpc
 
-from debate_plugin._autogen import BaseGroupChatManager, GroupChatStart
+from debate_plugin._autogen import BaseGroupChatManager, GroupChatStart, SerializableException
 from debate_plugin.messages import DebateDecided, DebateStarted, QuestionMessage, RoundVoted, TurnReplied
 from debate_plugin.protocol import Outcome, Plan, Replies, Reply, Stage, debate, read_reply, vote_of
 from debate_plugin.question import AnswerKind, Question
@@ -66,12 +66,19 @@ class Moderator(BaseGroupChatManager):
 
     @event
     async def handle_answer(self, message: TurnAnswer, ctx: MessageContext) -> None:
+        try:
+            await self._hear(message, ctx.cancellation_token)
+        except Exception as error:  # whoever awaits the stream is told; an external runtime would swallow it
+            await self._signal_termination_with_error(SerializableException.from_exception(error))
+            raise
+
+    async def _hear(self, message: TurnAnswer, token: CancellationToken) -> None:
         question = self._question
-        if question is None or message.stage != self._stage_number:
+        if question is None or message.stage != self._stage_number or token.is_cancelled():
             return
         turn = self._stage[message.place]
         if message.failure is not None:
-            reply = Reply(turn=turn, abstention=message.failure)
+            reply = Reply(turn=turn, abstention=message.failure, failed=True)
         else:
             reply = read_reply(
                 question,
@@ -88,7 +95,7 @@ class Moderator(BaseGroupChatManager):
             return
         if turn.role == "debater":
             await self._say(RoundVoted(source=self._name, round=turn.round, vote=vote_of(question, replies)))
-        await self._advance(replies, ctx.cancellation_token)
+        await self._advance(replies, token)
 
     async def _advance(self, replies: Replies | None, token: CancellationToken) -> None:
         """Take the next stage from the protocol and ask its turns, or announce the outcome."""

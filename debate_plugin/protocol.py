@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from debate_plugin import directions as say
@@ -24,7 +24,7 @@ from debate_plugin.answers import (
     without_confidence,
 )
 from debate_plugin.directions import Directions
-from debate_plugin.question import Question
+from debate_plugin.question import Question, storable
 from debate_plugin.topology import Topology, complete, hearing
 
 Role = Literal["debater", "summarizer", "judge", "cleaner"]
@@ -72,6 +72,7 @@ class Reply:
     confidence: float | None = None
     score: float | None = None  # a judge's
     abstention: str | None = None
+    failed: bool = False  # the agent raised; the abstention says what
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -89,6 +90,7 @@ class Outcome:
     cleaned: str | None  # that reply cleaned, where the cleaner kept the answer
     debater: str | None  # whose reply it is
     decided_by: Decision
+    round: int | None  # the round that decided: the last with a quorum
     votes: tuple[Vote, ...]  # one per round
 
     @property
@@ -104,7 +106,7 @@ def debate(question: Question, debaters: Sequence[str], plan: Plan) -> Generator
 
     prompt = say.open_debate(plan.directions, question, confidence=confidence)
     replies = yield tuple(Turn(agent=name, role="debater", round=1, prompt=prompt) for name in debaters)
-    rounds = [_by_debater(replies)]
+    rounds = [_by_debater(replies, plan)]
 
     for number in range(2, plan.rounds + 1):
         heard = {name: _heard(plan, question, number, name, hears[name], rounds[-1]) for name in debaters}
@@ -123,7 +125,11 @@ def debate(question: Question, debaters: Sequence[str], plan: Plan) -> Generator
             )
             if stage:
                 replies = yield stage
-                digests = {reply.turn.about or "": reply.text for reply in replies if reply.text is not None}
+                digests = {
+                    reply.turn.about or "": reply.text
+                    for reply in replies
+                    if reply.abstention is None and reply.text is not None
+                }
         replies = yield tuple(
             Turn(
                 agent=name,
@@ -133,9 +139,9 @@ def debate(question: Question, debaters: Sequence[str], plan: Plan) -> Generator
             )
             for name in debaters
         )
-        rounds.append(_by_debater(replies))
+        rounds.append(_by_debater(replies, plan))
 
-    votes = tuple(_vote(question, replies) for replies in rounds)
+    votes = tuple(vote_of(question, list(replies.values())) for replies in rounds)
     return (yield from _outcome(question, plan, rounds, votes))
 
 
@@ -143,6 +149,7 @@ def read_reply(
     question: Question, turn: Turn, text: str, *, prompt_tokens: int = 0, completion_tokens: int = 0
 ) -> Reply:
     """A reply with what its role calls for read out of the text; an unusable text is an abstention with its reason."""
+    text = storable(text)
     answer = confidence = score = abstention = None
     if not text.strip():
         abstention = "the reply is empty"
@@ -166,14 +173,21 @@ def read_reply(
     )
 
 
+def broke_down(replies: Replies) -> bool:
+    """Whether most of the turns failed: an outage, which says nothing about the question."""
+    return 2 * sum(reply.failed for reply in replies) > len(replies)
+
+
 def read_score(text: str) -> float | None:
     """The last score on the scale 0 to 5, or None; out of range is None too."""
-    found = re.findall(r"(?i)\bscore\b[\s*_]*(?::|=|is)[\s*_]*(-?\d+(?:\.\d+)?)(?:\s*/\s*5)?(?![\d/])", text)
+    found = re.findall(r"(?i)\bscore\b[\s*_]*(?::|=|is)[\s*_]*<?(-?\d++(?:\.\d++)?)>?(?:\s*/\s*5\b)?(?!\s*[\d/])", text)
     return float(found[-1]) if found and 0 <= float(found[-1]) <= 5 else None
 
 
-def _by_debater(replies: Replies) -> dict[str, Reply]:
-    return {reply.turn.agent: reply for reply in replies}
+def _by_debater(replies: Replies, plan: Plan) -> dict[str, Reply]:
+    """The round's replies; a confidence that nobody asked for counts for nothing."""
+    heeded = replies if plan.confidence != "off" else [replace(reply, confidence=None) for reply in replies]
+    return {reply.turn.agent: reply for reply in heeded}
 
 
 def _heard(
@@ -201,22 +215,20 @@ def vote_of(question: Question, replies: Replies) -> Vote:
     )
 
 
-def _vote(question: Question, replies: dict[str, Reply]) -> Vote:
-    return vote_of(question, list(replies.values()))
-
-
 def _outcome(
     question: Question, plan: Plan, rounds: list[dict[str, Reply]], votes: tuple[Vote, ...]
 ) -> Generator[Stage, Replies, Outcome]:
     """Decide, then clean. The last round with a quorum decides."""
     deciding = [
-        (replies, vote)
-        for replies, vote in zip(rounds, votes, strict=True)
+        (number, replies, vote)
+        for number, (replies, vote) in enumerate(zip(rounds, votes, strict=True), 1)
         if sum(len(group.voters) for group in vote.groups) >= plan.quorum
     ]
     if not deciding:
-        return Outcome(answer=None, text=None, cleaned=None, debater=None, decided_by="no quorum", votes=votes)
-    replies, vote = deciding[-1]
+        return Outcome(
+            answer=None, text=None, cleaned=None, debater=None, decided_by="no quorum", round=None, votes=votes
+        )
+    number, replies, vote = deciding[-1]
     group, decided_by = yield from _decide(question, plan, rounds, replies, vote)
     spoken = _spokesman(replies, group)
     cleaned = None
@@ -228,6 +240,7 @@ def _outcome(
         cleaned=cleaned,
         debater=spoken.turn.agent,
         decided_by=decided_by,
+        round=number,
         votes=votes,
     )
 
@@ -299,4 +312,4 @@ def _cleaned(question: Question, plan: Plan, spoken: Reply) -> Generator[Stage, 
         kept = read_answer(question, reply.text)
         if kept is None or not same_answer(question.kind, kept, spoken.answer or ""):
             return None
-    return reply.text.strip()
+    return without_confidence(reply.text)

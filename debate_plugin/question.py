@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from debate_plugin.errors import InputError
+
 AnswerKind = Literal["number", "choice", "exact", "free"]
 
 
@@ -30,18 +32,23 @@ class Question:
 
     def __post_init__(self) -> None:
         if not self.text.strip():
-            raise ValueError(f"question {self.id!r} has no text; give it some or leave it out")
+            raise InputError(f"question {self.id!r} has no text; give it some or leave it out")
         if self.kind not in get_args(AnswerKind):
-            raise ValueError(
+            raise InputError(
                 f"question {self.id!r} has answer kind {self.kind!r}; use one of {', '.join(get_args(AnswerKind))}"
             )
 
     @classmethod
     def of(cls, text: str, *, kind: AnswerKind = "free", reference: str | None = None) -> Question:
         """A question whose id is made from its text, so the same text is the same question in every file."""
-        # Backslash escapes stand in for lone surrogates, which some scraped files hold and UTF-8 cannot encode.
-        digest = hashlib.sha256(text.strip().encode("utf-8", "backslashreplace")).hexdigest()
-        return cls(id=digest[:16], text=text.strip(), kind=kind, reference=reference)
+        text = storable(text).strip()
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return cls(id=digest[:16], text=text, kind=kind, reference=storable(reference) if reference else None)
+
+
+def storable(text: str) -> str:
+    """The text with a question mark for each lone surrogate: scraped files hold some, and UTF-8 cannot encode them."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def read_questions(path: str | Path, *, column: str | None = None, kind: AnswerKind | None = None) -> list[Question]:
@@ -50,38 +57,38 @@ def read_questions(path: str | Path, *, column: str | None = None, kind: AnswerK
     `kind` defaults to `number` for GSM8K, `free` for everything else. A question that stands twice is read once.
 
     Raises:
-        ValueError: the file is unreadable, empty, or a row lacks the column; says which row, what came, what to do.
+        InputError: the file is unreadable, empty, or a row lacks the column; says which row, what came, what to do.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
+        raise InputError(
             f"expected a readable UTF-8 question file, {path} could not be read ({error}); check the path"
         ) from error
-    if path.suffix in {".json", ".jsonl"}:
+    if path.suffix.lower() in {".json", ".jsonl", ".ndjson"}:
         questions = list(_from_rows(path, _json_rows(path, text), column, kind))
     elif column is not None:
-        raise ValueError(f"a column ({column!r}) can be named for .json and .jsonl files; {path} is read as plain text")
+        raise InputError(f"a column ({column!r}) can be named for .json and .jsonl files; {path} is read as plain text")
     else:
         questions = [Question.of(line, kind=kind or "free") for line in text.splitlines() if line.strip()]
     if not questions:
-        raise ValueError(f"expected at least one question in {path}, found none; is it the right file?")
+        raise InputError(f"expected at least one question in {path}, found none; is it the right file?")
     return list({question.id: question for question in questions}.values())
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[str, Any]]:
     """Rows with the words that name their place in the file."""
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         try:
             rows = json.loads(text) if text.strip() else []
         except json.JSONDecodeError as error:
-            raise ValueError(
+            raise InputError(
                 f"expected JSON in {path}, parsing failed at line {error.lineno} ({error.msg}); "
                 "for one object a line name the file .jsonl"
             ) from error
         if not isinstance(rows, list):
-            raise ValueError(f"expected a JSON list of rows in {path}, got {type(rows).__name__}")
+            raise InputError(f"expected a JSON list of rows in {path}, got {type(rows).__name__}")
         yield from ((f"row {number}", row) for number, row in enumerate(rows, 1))
         return
     for number, line in enumerate(text.split("\n"), 1):
@@ -90,7 +97,7 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[str, Any]]:
         try:
             yield f"line {number}", json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(
+            raise InputError(
                 f"expected one JSON object a line, line {number} of {path} is not JSON ({error.msg})"
             ) from error
 
@@ -100,9 +107,10 @@ def _from_rows(
 ) -> Iterator[Question]:
     for place, row in rows:
         if not isinstance(row, Mapping):
-            raise ValueError(f"expected an object at {place} of {path}, got {type(row).__name__}")
+            raise InputError(f"expected an object at {place} of {path}, got {type(row).__name__}")
         if column is not None:
-            yield Question.of(_column(path, place, row, column), kind=kind or "free")
+            reference = str(row.get("answer") or row.get("output") or "").rsplit("####", 1)[-1].strip() or None
+            yield Question.of(_column(path, place, row, column), kind=kind or "free", reference=reference)
         elif "instruction" in row:
             instruction, extra = _column(path, place, row, "instruction"), str(row.get("input") or "").strip()
             output = str(row.get("output") or "").strip() or None
@@ -119,7 +127,7 @@ def _column(path: Path, place: str, row: Mapping[str, Any], column: str) -> str:
     value = row.get(column)
     if not isinstance(value, str) or not value.strip():
         came = f"columns {', '.join(map(str, row))}" if column not in row else f"{value!r}"
-        raise ValueError(
+        raise InputError(
             f"expected text in column {column!r} at {place} of {path}, got {came}; name the column with --column"
         )
     return value

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from debate_plugin.messages import DebateDecided, DebateStarted, TurnReplied
-from debate_plugin.protocol import Reply
+from debate_plugin.protocol import Reply, broke_down
 from debate_plugin.store import Store
 from debate_plugin.transcript import Transcript
 
@@ -29,7 +29,7 @@ class Recorder:
         self._settings = dict(settings or {})
 
     async def record(self, stream: AsyncIterator[_Item]) -> AsyncGenerator[_Item, None]:
-        """The same items, in the same order; a debate in which every turn failed is not kept: it can be held again."""
+        """The same items, in the same order; a debate that broke down is not kept: it can be held again."""
         started, clock = datetime.now(UTC), time.monotonic()
         opening: DebateStarted | None = None
         replies: list[Reply] = []
@@ -39,7 +39,7 @@ class Recorder:
                     opening, replies = item, []
                 case TurnReplied():
                     replies.append(item.reply)
-                case DebateDecided() if opening is not None and any(reply.text is not None for reply in replies):
+                case DebateDecided() if opening is not None and not broke_down(replies):
                     self._store.add(
                         Transcript(
                             run=self._run,

@@ -6,6 +6,9 @@ agent that raises abstains instead of ending the debate.
 
 from __future__ import annotations
 
+import asyncio
+import re
+
 from autogen_agentchat.base import ChatAgent, Response
 from autogen_agentchat.messages import TextMessage
 from autogen_core import CancellationToken, DefaultTopicId, MessageContext, event
@@ -42,8 +45,13 @@ class Seat(ChatAgentContainer):
     async def handle_turn(self, message: TurnRequest, ctx: MessageContext) -> None:
         try:
             answer = await self._ask(message, ctx.cancellation_token)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if ctx.cancellation_token.is_cancelled() or (task is not None and task.cancelling()):
+                raise
+            answer = _failed(message, error)  # the agent's own doing: nobody cancelled the debate
         except Exception as error:  # whatever an agent raises, the debate goes on without this reply
-            answer = TurnAnswer(stage=message.stage, place=message.place, failure=f"{type(error).__name__}: {error}")
+            answer = _failed(message, error)
         await self.publish_message(
             answer,
             topic_id=DefaultTopicId(type=self._parent_topic_type),
@@ -78,3 +86,14 @@ class Seat(ChatAgentContainer):
             prompt_tokens=sum(usage.prompt_tokens for usage in usages),
             completion_tokens=sum(usage.completion_tokens for usage in usages),
         )
+
+
+# Providers quote keys in their errors, and transcripts are passed around.
+_SECRET = re.compile(r"(?i)\b(sk-|bearer\s+)[\w.*-]{4,}")
+
+
+def _failed(request: TurnRequest, error: BaseException) -> TurnAnswer:
+    """Type and first line of what was raised, without keys."""
+    first_line = str(error).strip().partition("\n")[0][:300]
+    reason = _SECRET.sub("[redacted]", f"{type(error).__name__}: {first_line}")
+    return TurnAnswer(stage=request.stage, place=request.place, failure=reason)

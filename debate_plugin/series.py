@@ -9,8 +9,10 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autogen_core import CancellationToken
+
 from debate_plugin.messages import DebateDecided, QuestionMessage, TurnReplied
-from debate_plugin.protocol import Outcome
+from debate_plugin.protocol import Outcome, Reply, broke_down
 from debate_plugin.question import Question
 from debate_plugin.recorder import Recorder
 from debate_plugin.store import Store
@@ -33,7 +35,7 @@ class Held:
 class Series:
     """Debates of one kind: who debates, and where it is recorded."""
 
-    make_team: Callable[[], DebateTeam]  # a fresh team for every debate: teams hold one debate at a time
+    make_team: Callable[[], DebateTeam]  # a fresh team for every debate; let the teams share one model client
     store: Store
     run: str = "default"
     settings: Mapping[str, Any] | None = None  # models and sampling; the plan is added from the team
@@ -50,20 +52,29 @@ class Series:
     def open_questions(self, questions: Iterable[Question]) -> list[Question]:
         """Those whose debates the store does not hold yet."""
         held, settings = self.store.ids(), self.all_settings()
-        return [question for question in questions if debate_id(self.run, settings, question.id) not in held]
+        return [question for question in questions if debate_id(self.run, settings, question) not in held]
 
 
 async def generate(
     series: Series, questions: Iterable[Question], *, concurrency: int = 64
 ) -> AsyncGenerator[Held, None]:
-    """Debate the questions that the store does not hold yet, yielding each debate as it ends."""
+    """Debate the questions that the store does not hold yet, yielding each debate as it ends.
+
+    Who may leave the loop early closes it (`async with contextlib.aclosing(generate(...)) as debates`): that cancels
+    what is under way before the store and the model are closed.
+    """
     recorder = Recorder(series.store, run=series.run, settings=series.all_settings())
     waiting = iter(series.open_questions(questions))
     ended: asyncio.Queue[Held | None] = asyncio.Queue()
+    tokens: set[CancellationToken] = set()
 
     async def work() -> None:
         for question in waiting:  # shared by the workers: each takes the next
-            await ended.put(await _hold(series.make_team(), recorder, question))
+            token = CancellationToken()
+            tokens.add(token)
+            held = await _hold(series.make_team(), recorder, question, token)
+            tokens.discard(token)
+            await ended.put(held)
 
     workers = [asyncio.create_task(work()) for _ in range(concurrency)]
     working = asyncio.gather(*workers)
@@ -73,24 +84,30 @@ async def generate(
             yield held
         await working  # raises what a worker raised
     finally:
+        # A cancelled task alone would let AutoGen play its debate to the end, paid for and thrown away.
+        for token in tokens:
+            token.cancel()
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-async def _hold(team: DebateTeam, recorder: Recorder, question: Question) -> Held:
-    replies = tokens = 0
+async def _hold(team: DebateTeam, recorder: Recorder, question: Question, token: CancellationToken) -> Held:
+    replies: list[Reply] = []
     outcome: Outcome | None = None
-    spoke = False
-    reason = "the debate ended without an outcome"
-    async for message in recorder.record(team.run_stream(task=QuestionMessage.of(question))):
+    stream = team.run_stream(task=QuestionMessage.of(question), cancellation_token=token)
+    async for message in recorder.record(stream):
         if isinstance(message, TurnReplied):
-            replies += 1
-            tokens += message.reply.completion_tokens
-            spoke = spoke or message.reply.text is not None
-            reason = message.reply.abstention or reason
+            replies.append(message.reply)
         elif isinstance(message, DebateDecided):
             outcome = message.outcome
-    if not spoke:
-        return Held(question=question, failure=reason)
-    return Held(question=question, outcome=outcome, replies=replies, completion_tokens=tokens)
+    if outcome is None:
+        return Held(question=question, failure="the debate ended without an outcome")
+    if broke_down(replies):
+        return Held(question=question, failure=next(reply.abstention for reply in replies if reply.failed))
+    return Held(
+        question=question,
+        outcome=outcome,
+        replies=len(replies),
+        completion_tokens=sum(reply.completion_tokens for reply in replies),
+    )

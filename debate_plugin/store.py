@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, Text, create_engine, event, func, select
+from sqlalchemy import (
+    URL,
+    Column,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    func,
+    inspect,
+    select,
+)
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from debate_plugin.errors import InputError, MissingExtraError
 from debate_plugin.transcript import Transcript
 
 _METADATA = MetaData()
@@ -26,31 +42,43 @@ _PAGE = 200  # transcripts read at a time
 class Store:
     """A store of transcripts; each is committed when it is added. Use as a context manager, or call `close`."""
 
-    def __init__(self, database: Engine) -> None:
+    def __init__(self, database: Engine, place: str) -> None:
         self._database = database
-        _METADATA.create_all(database)
+        self._place = place
 
     @classmethod
     def open(cls, place: str | Path, *, create: bool = True) -> Store:
         """Open a SQLite file, made if there is none and `create` is set, or a database URL (`postgresql://...`).
 
         Raises:
-            ValueError: there is no such store, or it is no store that can be read.
+            InputError: there is no such store, or it is no store that can be read.
+            MissingExtraError: the database's driver is not installed.
         """
         is_url = "://" in str(place)
+        if not str(place).strip():
+            raise InputError("expected a SQLite file or a database URL, got an empty name; name the store")
         if not is_url and not create and not Path(place).is_file():
-            raise ValueError(f"expected a store at {place}, found no file there; `debate generate` makes one")
-        try:
-            database = create_engine(str(place) if is_url else f"sqlite:///{place}")
+            raise InputError(f"expected a store at {place}, found no file there; `debate generate` makes one")
+        with _explained(str(place)):
+            try:
+                database = create_engine(str(place) if is_url else URL.create("sqlite", database=str(place)))
+            except ImportError as error:
+                raise MissingExtraError(
+                    f"expected the driver of {place}, which is not installed ({error}); install it with pip"
+                ) from error
             if database.dialect.name == "sqlite":
                 event.listen(database, "connect", _set_up_sqlite)
-            return cls(database)
-        except (SQLAlchemyError, ImportError) as error:
-            cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise ValueError(
-                f"expected a SQLite file or a database URL, {place} could not be opened ({cause}); check the path, "
-                "its folder and the permissions"
-            ) from error
+            if not create and not inspect(database).has_table(_TRANSCRIPTS.name):
+                raise InputError(
+                    f"expected a store at {place}, found no transcripts in it; `debate generate` makes one"
+                )
+            _METADATA.create_all(database)
+            came = {column["name"] for column in inspect(database).get_columns(_TRANSCRIPTS.name)}
+        if not came >= set(_TRANSCRIPTS.c.keys()):
+            raise InputError(
+                f"expected a store of debates at {place}, its table 'transcripts' is another program's; use another"
+            )
+        return cls(database, str(place))
 
     def add(self, transcript: Transcript) -> bool:
         """Commit a transcript; False where one of the same run, settings and question is there already."""
@@ -60,26 +88,29 @@ class Store:
             "question_id": transcript.question.id,
             "transcript": transcript.model_dump_json(),
         }
-        try:
-            with self._database.begin() as connection:
-                connection.execute(_TRANSCRIPTS.insert().values(row))
-        except IntegrityError:
-            return False
+        with _explained(self._place):
+            try:
+                with self._database.begin() as connection:
+                    connection.execute(_TRANSCRIPTS.insert().values(row))
+            except IntegrityError:
+                return False
         return True
-
-    def __contains__(self, debate_id: object) -> bool:
-        query = select(_TRANSCRIPTS.c.position).where(_TRANSCRIPTS.c.id == debate_id)
-        with self._database.connect() as connection:
-            return connection.execute(query).first() is not None
 
     def ids(self) -> set[str]:
         """The ids of all debates held."""
-        with self._database.connect() as connection:
+        with _explained(self._place), self._database.connect() as connection:
             return set(connection.execute(select(_TRANSCRIPTS.c.id)).scalars())
 
+    def count(self, *, run: str | None = None) -> int:
+        """How many transcripts there are, in all or of a run."""
+        query = select(func.count()).select_from(_TRANSCRIPTS)
+        if run is not None:
+            query = query.where(_TRANSCRIPTS.c.run == run)
+        with _explained(self._place), self._database.connect() as connection:
+            return connection.execute(query).scalar_one()
+
     def __len__(self) -> int:
-        with self._database.connect() as connection:
-            return connection.execute(select(func.count()).select_from(_TRANSCRIPTS)).scalar_one()
+        return self.count()
 
     def transcripts(self, *, run: str | None = None) -> Iterator[Transcript]:
         """All transcripts, or those of a run, in the order of their ids (which does not depend on who finished first).
@@ -91,7 +122,7 @@ class Store:
             query = select(_TRANSCRIPTS.c.id, _TRANSCRIPTS.c.transcript).where(_TRANSCRIPTS.c.id > after)
             if run is not None:
                 query = query.where(_TRANSCRIPTS.c.run == run)
-            with self._database.connect() as connection:
+            with _explained(self._place), self._database.connect() as connection:
                 page = connection.execute(query.order_by(_TRANSCRIPTS.c.id).limit(_PAGE)).all()
             if not page:
                 return
@@ -115,3 +146,18 @@ def _set_up_sqlite(connection: object, _: object) -> None:
     cursor.execute("PRAGMA synchronous=NORMAL")  # a commit survives a killed process
     cursor.execute("PRAGMA busy_timeout=30000")
     cursor.close()
+
+
+@contextmanager
+def _explained(place: str) -> Iterator[None]:
+    """What the database complains of, in one line that names the store."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except SQLAlchemyError as error:
+        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise InputError(
+            f"expected a SQLite file or a database URL, {place} could not be opened, read or written ({cause}); check "
+            "the path, its folder and the permissions"
+        ) from error

@@ -66,6 +66,12 @@ class DebateTeam(BaseGroupChat):
                 raise ValueError(f"expected the {role} to be named {role!r}, got {agent.name!r}; rename the agent")
             servants.append(agent)
         names = tuple(debater.name for debater in debaters)
+        taken = [*names, *(agent.name for agent in servants), name]
+        doubled = sorted({one for one in taken if taken.count(one) > 1})
+        if doubled:
+            raise ValueError(f"expected different names for all agents and the team, got {doubled[0]!r} twice")
+        if plan.quorum > len(names):
+            raise ValueError(f"expected a quorum of at most the {len(names)} debaters, got {plan.quorum}")
         hearing(plan.topology, names)  # raises for a topology that does not fit, now rather than in the first debate
         participants: list[ChatAgent | Team] = [*debaters, *servants]
         super().__init__(

@@ -49,10 +49,10 @@ class Transcript(BaseModel):
     @property
     def id(self) -> str:
         """Same run, settings and question: the same id."""
-        return debate_id(self.run, self.settings, self.question.id)
+        return debate_id(self.run, self.settings, self.question)
 
     def messages(self, reply: Reply) -> list[Message]:
-        """The exact chat the agent of this reply was shown, its own earlier turns included."""
+        """The chat the agent of this reply was shown, its own earlier turns included; tool calls are not in it."""
         shown: list[Message] = []
         system = self.system_messages.get(reply.turn.agent)
         if system is not None:
@@ -91,7 +91,7 @@ def plan_settings(plan: Plan, debaters: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def debate_id(run: str, settings: Mapping[str, Any], question_id: str) -> str:
+def debate_id(run: str, settings: Mapping[str, Any], question: Question) -> str:
     """What a debate is known by: run, settings and question."""
-    canonical = json.dumps([run, settings, question_id], sort_keys=True, ensure_ascii=True)
+    canonical = json.dumps([run, settings, question.id, question.kind], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:24]

@@ -36,6 +36,15 @@ FREE = Question.of("Tell me.", kind="free")
         ("Confidence: 87", None),
         ("", None),
         ("Answer: 5/0", None),
+        ("Answer: 42\nMy answer is unchanged.", "42"),
+        ("Answer: 42\n\n#### Verification\nAll good.", "42"),
+        ("The sum is 42. Confidence: 90", "42"),
+        ("Answer: 72 = 8*9", "72"),
+        ("The answer is 5, as 3+2=5 and 2+3=6", "5"),
+        (r"\boxed{1{,}234}", "1234"),
+        ("Answer: \u20133", "-3"),
+        (r"\frac{-1}{2}", "-1/2"),
+        ("Answer: 1e400", None),
     ],
 )
 def test_numbers(text: str, answer: str | None) -> None:
@@ -52,6 +61,13 @@ def test_numbers(text: str, answer: str | None) -> None:
         ("(A) is wrong, so (B)", "B"),
         ("I think A is nice", None),
         ("Answer: Both", None),
+        ("I think B", "B"),
+        ("Answer: Z", None),
+        ("Answer: A, not (B)", "A"),
+        ("The answer is a matter of taste", None),
+        ("[B]", "B"),
+        ("the correct option is B", "B"),
+        (r"\boxed{\text{B}}", "B"),
         ("B", "B"),
     ],
 )
@@ -84,6 +100,12 @@ def test_a_free_answer_is_the_text_without_the_confidence() -> None:
         ("Confidence: 1", 1),
         ("Confidence: high", None),
         ("Confidence: 870", None),
+        ("Confidence: 8/10", 80),
+        ("Confidence: 9 out of 10", 90),
+        ("Confidence: 1.0", 100),
+        ("Confidence: 3,5", None),
+        ("Confidence score: 87", 87),
+        ("95% confidence 1.96", None),
         ("87", None),
     ],
 )
@@ -93,6 +115,8 @@ def test_confidence_is_read_and_never_invented(text: str, confidence: float | No
 
 def test_confidence_lines_can_be_taken_out() -> None:
     assert without_confidence("Answer: 3\n**Confidence:** 80\n") == "Answer: 3"
+    assert without_confidence("It is 42. Confidence: 90") == "It is 42."
+    assert without_confidence("Confidence intervals are ranges.") == "Confidence intervals are ranges."
 
 
 @pytest.mark.parametrize(

@@ -102,9 +102,17 @@ async def test_debaters_with_other_system_messages_make_no_pair(tmp_path: Path) 
 
 async def test_too_little_agreement_gives_no_row(tmp_path: Path) -> None:
     transcript = await transcript_of(tmp_path, DISPUTED)
-    for rule in RULES.values():
-        assert rule(transcript, min_agreement=0.9) == NoRow("agreement below 0.9")
-        assert not isinstance(rule(transcript, min_agreement=0.6), NoRow)
+    with pytest.raises(ValueError, match=r"agreement below 0.9: 1"):
+        compile_rows([transcript], final_answer, tmp_path / "a", name="final_answer", min_agreement=0.9)
+    assert compile_rows([transcript], final_answer, tmp_path / "b", name="final_answer", min_agreement=0.6).rows == 1
+
+
+async def test_agreement_is_that_of_the_round_that_decided(tmp_path: Path) -> None:
+    silent_in_the_end = {name: ["Answer: 4", "no idea"] for name in DISPUTED}
+    rows = final_answer(await transcript_of(tmp_path, silent_in_the_end))
+    assert not isinstance(rows, NoRow)
+    assert rows[0]["provenance"]["agreement"] == 1.0
+    assert [turn["round"] for turn in rows[0]["provenance"]["turns"]] == [1]
 
 
 async def test_free_answers_give_chats_but_no_pairs(tmp_path: Path) -> None:

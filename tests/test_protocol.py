@@ -67,6 +67,16 @@ def test_when_the_summarizer_fails_the_replies_themselves_are_heard() -> None:
     assert "cleo. Answer: 4" in stages[2][1].prompt
 
 
+def test_an_empty_digest_is_no_digest() -> None:
+    stages, _ = play(Plan(digest="each"), lambda turn: " " if turn.role == "summarizer" else f"{turn.agent}. Answer: 4")
+    assert "<summary>" not in stages[2][0].prompt and "cleo. Answer: 4" in stages[2][0].prompt
+
+
+def test_a_confidence_that_nobody_asked_for_counts_for_nothing() -> None:
+    speak = says({("ada", 2): "Answer: 5\nConfidence: 10", ("ben", 2): "Answer: 6\nConfidence: 90"})
+    assert play(Plan(confidence="off"), speak, names=("ada", "ben"))[1].decided_by == "earliest"
+
+
 def test_who_abstains_is_not_heard_and_who_hears_nobody_checks_itself() -> None:
     stages, outcome = play(Plan(), lambda turn: "hm" if turn.agent != "ada" else "Answer: 4")
     assert "hm" not in stages[1][0].prompt
@@ -145,6 +155,8 @@ def test_a_plan_says_what_is_wrong_with_it() -> None:
 @pytest.mark.parametrize(
     ("text", "score"),
     [
+        ("Score: 4 / 10", None),
+        ("Score: <4>", 4),
         ("Score: 4", 4),
         ("**Score:** 4.5", 4.5),
         ("Score: 4/5", 4),

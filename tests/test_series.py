@@ -94,6 +94,38 @@ async def test_a_debate_in_which_every_turn_failed_can_be_held_again(place: Path
         assert len(await hold(store, QUESTIONS[:1])) == 1
 
 
+async def test_the_kind_of_answer_is_part_of_the_debate(place: Path) -> None:
+    with Store.open(place) as store:
+        await hold(store, [Question.of("What is 1+1?", kind="number")])
+        assert len(await hold(store, [Question.of("What is 1+1?", kind="exact")])) == 1
+
+
+async def test_leaving_early_stops_what_is_under_way(place: Path) -> None:
+    """A debate that is cancelled asks nobody any more."""
+    asked = 0
+
+    class Counting(ReplayChatCompletionClient):
+        async def create(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(0.2)
+            return await super().create(*args, **kwargs)  # type: ignore[arg-type]
+
+    def team() -> DebateTeam:
+        return debategpt(Counting(["Answer: 4"] * 40), rounds=6, summaries=False, cleaning=False)
+
+    with Store.open(place) as store:
+        series = Series(make_team=team, store=store)
+        waiting = asyncio.create_task(anext(generate(series, QUESTIONS[:2])))
+        await asyncio.sleep(0.3)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        before = asked
+        await asyncio.sleep(0.5)
+        assert asked == before < 2 * 3 * 6
+        assert len(store) == 0
+
+
 async def test_what_was_decided_is_kept_when_the_consumer_stops_early(place: Path) -> None:
     with Store.open(place) as store:
         series = Series(make_team=two_debaters, store=store)

@@ -122,6 +122,24 @@ async def test_who_raises_abstains_and_its_error_reaches_no_prompt() -> None:
     assert of_type(DebateDecided, result.messages)[0].outcome.answer == "4"
 
 
+async def test_who_cancels_itself_abstains_too() -> None:
+    team = DebateTeam([Echo("ada"), Echo("ben", error=asyncio.CancelledError())], kind="number")  # type: ignore[arg-type]
+    result = await asyncio.wait_for(team.run(task="What is 2+2?"), timeout=5)
+    assert of_type(DebateDecided, result.messages)[0].outcome.answer == "4"
+
+
+async def test_keys_in_errors_are_not_kept() -> None:
+    ada = Echo("ada", error=ValueError("Incorrect API key: sk-abcdef123456\nmore"))
+    result = await DebateTeam([ada], kind="number").run(task="What is 2+2?")
+    assert of_type(TurnReplied, result.messages)[0].reply.abstention == "ValueError: Incorrect API key: [redacted]"
+
+
+@pytest.mark.parametrize("answer", ["Answer: 1e400", "Answer: " + "9" * 5000, "Answer: " + "9" * 400 + ".5", "\ud800"])
+async def test_no_reply_however_odd_ends_the_debate(answer: str) -> None:
+    result = await scripted_team({"ada": [answer] * 2, "ben": ["Answer: 0.5"] * 2}).run(task="What is 1/2?")
+    assert of_type(DebateDecided, result.messages)[0].outcome.answer == "0.5"
+
+
 async def test_a_failing_cleaner_leaves_the_uncleaned_answer() -> None:
     team = scripted_team(AGREEING, plan=Plan(clean=True), cleaned=["The answer is 5."])
     result = await team.run(task="What is 2+2?")
@@ -205,6 +223,15 @@ async def test_cancelling_ends_the_run_and_leaves_no_task() -> None:
 def test_a_missing_role_is_found_before_the_debate(plan: Plan, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         scripted_team(AGREEING, plan=plan)
+
+
+def test_names_and_quorum_are_checked_before_the_debate() -> None:
+    with pytest.raises(ValueError, match="got 'ada' twice"):
+        DebateTeam([Echo("ada"), Echo("ada")])
+    with pytest.raises(ValueError, match="got 'debate' twice"):
+        DebateTeam([Echo("debate")])
+    with pytest.raises(ValueError, match="a quorum of at most the 1 debaters, got 2"):
+        DebateTeam([Echo("ada")], plan=Plan(quorum=2))
 
 
 def test_a_table_without_debaters_or_with_a_misnamed_role_is_refused() -> None:

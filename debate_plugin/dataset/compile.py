@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from debate_plugin.dataset.rows import NoRow
+from debate_plugin.dataset.rows import NoRow, agreement
 from debate_plugin.dataset.rules import Rule
+from debate_plugin.errors import InputError
 from debate_plugin.transcript import Transcript
 
 
@@ -35,24 +36,25 @@ def compile_rows(
     The file appears when it is complete. The same transcripts give the same bytes.
 
     Raises:
-        ValueError: the output path is in use, its folder does not exist, or no transcript gave a row.
+        InputError: the output path is in use, its folder does not exist, or no transcript gave a row.
     """
     out = Path(out)
     card_path = out.with_name(out.name + ".card.json")
     for path in (out, card_path):
         if path.exists():
-            raise ValueError(f"expected an unused output path, {path} is there already; name another or remove it")
+            raise InputError(f"expected an unused output path, {path} is there already; name another or remove it")
     if not out.parent.is_dir():
-        raise ValueError(f"expected a folder to write to, {out.parent} does not exist; create it first")
+        raise InputError(f"expected a folder to write to, {out.parent} does not exist; create it first")
     reasons: Counter[str] = Counter()
     seen = rows = 0
     digest = hashlib.sha256()
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
+    unfinished, unfinished_card = (path.with_name(f".{path.name}.{os.getpid()}.part") for path in (out, card_path))
     try:
         with unfinished.open("w", encoding="utf-8") as file:
             for transcript in transcripts:
                 seen += 1
-                made = rule(transcript, min_agreement=min_agreement)
+                share = agreement(transcript)
+                made = rule(transcript) if share >= min_agreement else NoRow(f"agreement below {min_agreement:g}")
                 if isinstance(made, NoRow):
                     reasons[made.reason] += 1
                     continue
@@ -63,7 +65,7 @@ def compile_rows(
                     rows += 1
         if rows == 0:
             why = "; ".join(f"{reason}: {count}" for reason, count in reasons.most_common()) or "the store is empty"
-            raise ValueError(f"expected rows from {seen} transcripts, the rule {name!r} made none ({why})")
+            raise InputError(f"expected rows from {seen} transcripts, the rule {name!r} made none ({why})")
         card = Card(
             rule=name,
             min_agreement=min_agreement,
@@ -72,8 +74,10 @@ def compile_rows(
             without_row=dict(sorted(reasons.items())),
             sha256=digest.hexdigest(),
         )
-        card_path.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
+        unfinished_card.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
         unfinished.replace(out)
+        unfinished_card.replace(card_path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        for path in (unfinished, unfinished_card):
+            path.unlink(missing_ok=True)
     return card

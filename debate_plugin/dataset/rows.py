@@ -73,8 +73,10 @@ def provenance(transcript: Transcript, rule: str, *replies: Reply) -> Provenance
 
 
 def agreement(transcript: Transcript) -> float:
-    """Share of the last round's answers that stand behind the outcome."""
-    vote = transcript.outcome.votes[-1]
-    answered = sum(len(group.voters) for group in vote.groups)
-    behind = sum(len(group.voters) for group in vote.groups if transcript.outcome.debater in group.voters)
-    return behind / answered if answered else 0.0
+    """Share of the deciding round's answers that stand behind the outcome; 0 where nothing was decided."""
+    outcome = transcript.outcome
+    if outcome.round is None:
+        return 0.0
+    groups = outcome.votes[outcome.round - 1].groups
+    behind = sum(len(group.voters) for group in groups if outcome.debater in group.voters)
+    return behind / sum(len(group.voters) for group in groups)

@@ -1,19 +1,14 @@
 """The rules, one a file: small pure functions from a transcript to rows, or to the reason why there are none."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from debate_plugin.dataset.rows import NoRow, Row
 from debate_plugin.dataset.rules.final_answer import final_answer
 from debate_plugin.dataset.rules.majority_minority import majority_minority
 from debate_plugin.transcript import Transcript
 
-
-class Rule(Protocol):
-    """What a rule is: any such function can be compiled with."""
-
-    def __call__(self, transcript: Transcript, *, min_agreement: float = 0.0) -> Sequence[Row] | NoRow: ...
-
+Rule = Callable[[Transcript], Sequence[Row] | NoRow]
+"""What a rule is: any such function can be compiled with."""
 
 RULES: dict[str, Rule] = {"final_answer": final_answer, "majority_minority": majority_minority}
 

@@ -7,23 +7,21 @@
 from __future__ import annotations
 
 from debate_plugin.answers import without_confidence
-from debate_plugin.dataset.rows import NoRow, SftRow, agreement, provenance
+from debate_plugin.dataset.rows import NoRow, SftRow, provenance
 from debate_plugin.transcript import Transcript
 
 
-def final_answer(transcript: Transcript, *, min_agreement: float = 0.0) -> list[SftRow] | NoRow:
-    """One row; none where nothing was decided or too few stood behind the decision."""
+def final_answer(transcript: Transcript) -> list[SftRow] | NoRow:
+    """One row; none where nothing was decided."""
     outcome = transcript.outcome
     if outcome.text is None or outcome.debater is None:
         return NoRow("no decision")
-    if agreement(transcript) < min_agreement:
-        return NoRow(f"agreement below {min_agreement:g}")
     # Where the cleaner lost the answer the uncleaned text stands: debate talk is better than another answer.
     answer = outcome.cleaned or without_confidence(outcome.text)
     spoken = [
         reply
         for reply in transcript.replies
-        if (reply.turn.role == "debater" and reply.turn.agent == outcome.debater and reply.text == outcome.text)
+        if (reply.turn.role, reply.turn.agent, reply.turn.round) == ("debater", outcome.debater, outcome.round)
         or (reply.turn.role == "cleaner" and outcome.cleaned is not None)
     ]
     return [

@@ -8,12 +8,12 @@
 from __future__ import annotations
 
 from debate_plugin.answers import same_answer
-from debate_plugin.dataset.rows import NoRow, PreferenceRow, agreement, provenance
+from debate_plugin.dataset.rows import NoRow, PreferenceRow, provenance
 from debate_plugin.protocol import Reply
 from debate_plugin.transcript import Message, Transcript
 
 
-def majority_minority(transcript: Transcript, *, min_agreement: float = 0.0) -> list[PreferenceRow] | NoRow:
+def majority_minority(transcript: Transcript) -> list[PreferenceRow] | NoRow:
     """Every pair of an agreeing and a disagreeing opening; abstentions are in neither.
 
     Openings alone share their prompt to the letter: later prompts hold what each debater heard and said itself.
@@ -23,8 +23,6 @@ def majority_minority(transcript: Transcript, *, min_agreement: float = 0.0) -> 
         return NoRow("free answers cannot agree")
     if decided is None:
         return NoRow("no decision")
-    if agreement(transcript) < min_agreement:
-        return NoRow(f"agreement below {min_agreement:g}")
     openings = [reply for reply in transcript.in_round(1) if reply.answer is not None]
     agreeing = [reply for reply in openings if same_answer(kind, reply.answer or "", decided)]
     others = [reply for reply in openings if reply not in agreeing]
