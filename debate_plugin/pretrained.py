@@ -1,0 +1,61 @@
+"""A model and its tokenizer from a folder or hub id, and adapter folders: what engine and training both open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from debate_plugin.errors import InputError, needs
+
+with needs("train"):
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+
+def load(model: str | Path) -> tuple[Any, Any]:
+    """The causal model, in the precision it was saved in, and its tokenizer.
+
+    Raises:
+        InputError: there is no such model, or it has no chat template.
+    """
+    try:
+        with _without_bars():
+            tokenizer = AutoTokenizer.from_pretrained(str(model))
+            weights = AutoModelForCausalLM.from_pretrained(str(model), dtype="auto")
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"expected a model folder in the transformers layout or a hub id, {str(model)!r} did not load "
+            f"({first_line}); check the path"
+        ) from error
+    if tokenizer.chat_template is None:
+        raise InputError(f"expected a chat model, {str(model)!r} has no chat template; use an instruct model")
+    return weights, tokenizer
+
+
+def adapter_folder(folder: str | Path) -> str:
+    """The folder, if there is a LoRA adapter in safetensors in it.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not (Path(folder) / "adapter_model.safetensors").is_file():
+        raise InputError(
+            f"expected a LoRA adapter folder with adapter_model.safetensors, found none in {folder}; check the path"
+        )
+    return str(folder)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """A bar for each small file that is read would stand among our own."""
+    were_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if were_enabled:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
