@@ -1,0 +1,214 @@
+"""What supervised and preference training share: the base with its adapter, the trainer's settings, saving."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from debate_plugin.errors import InputError, needs
+
+with needs("train"):
+    import torch
+    from datasets import Dataset
+    from datasets.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import PreTrainedTokenizerBase, TrainerCallback, set_seed
+    from transformers.trainer_callback import PrinterCallback
+
+from debate_plugin import pretrained
+from debate_plugin.engine.sampling import context_tokens
+from debate_plugin.transcript import Message
+
+Progress = Callable[[int, int], None]
+"""Told the optimizer steps done and to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraSettings:
+    """The adapter and its optimizer."""
+
+    rank: int = 16
+    alpha: int = 32  # scales the adapter by alpha / rank
+    learning_rate: float = 2e-4  # about ten times that of full fine-tuning (Schulman et al. 2025)
+    epochs: float = 2.0
+    batch_size: int = 16
+    max_length: int = 2048  # tokens of a row; longer rows are refused, never cut
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "alpha", "learning_rate", "epochs", "batch_size", "max_length"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"expected {name} above 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a training run did."""
+
+    adapter: Path
+    rows: int
+    steps: int
+    loss: float  # mean over the run
+    seconds: float
+
+
+def unused_folder(out: str | Path) -> Path:
+    """The path, if nothing stands there.
+
+    Raises:
+        InputError: the path is in use, or its parent does not exist.
+    """
+    out = Path(out)
+    if out.exists():
+        raise InputError(f"expected an unused output path, {out} is there already; name another or remove it")
+    if not out.parent.is_dir():
+        raise InputError(f"expected a folder to write to, {out.parent} does not exist; create it first")
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"expected a folder to write to, {out.parent} cannot be written; check its permissions")
+    return out
+
+
+def load_policy(
+    model: str | Path, adapter: str | Path | None, settings: LoraSettings
+) -> tuple[PeftModel, PreTrainedTokenizerBase]:
+    """The base with a trainable adapter: a new one on all linear layers, or the given one continued."""
+    set_seed(settings.seed)
+    base, tokenizer = pretrained.load(model)
+    if adapter is not None:
+        return PeftModel.from_pretrained(base, pretrained.adapter_folder(adapter), is_trainable=True), tokenizer
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    policy = get_peft_model(base, config)
+    if not isinstance(policy, PeftModel):
+        raise TypeError(f"expected a PeftModel around the base, got {type(policy).__name__}")
+    return policy, tokenizer
+
+
+def dataset_of(
+    examples: list[dict[str, list[Message]]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> Dataset:
+    """The examples as a dataset.
+
+    Raises:
+        InputError: a row is longer than `max_length` tokens; says how many are and how long the longest is.
+    """
+    lengths = [
+        max(
+            len(tokenizer.apply_chat_template([*row["prompt"], *row[column]], return_dict=True)["input_ids"])  # type: ignore[arg-type, index, call-overload]
+            for column in row
+            if column != "prompt"
+        )
+        for row in examples
+    ]
+    too_long = [length for length in lengths if length > max_length]
+    if too_long:
+        raise InputError(
+            f"expected rows of at most {max_length} tokens, {len(too_long)} of {len(examples)} are longer (the longest "
+            f"has {max(too_long)}); leave them out, or raise the limit if the model's context allows it"
+        )
+    return Dataset.from_list(examples)
+
+
+def fit(
+    trainer_class: Any,
+    config_class: Any,
+    examples: list[dict[str, list[Message]]],
+    *,
+    model: str | Path,
+    adapter: str | Path | None,
+    out: Path,
+    settings: LoraSettings,
+    progress: Progress | None,
+    **config: Any,
+) -> Trained:
+    """Train with one of TRL's trainers and write the adapter; `config` is for its config class alone."""
+    started = time.monotonic()
+    policy, tokenizer = load_policy(model, adapter, settings)
+    longest = min(settings.max_length, context_tokens(policy))
+    with tempfile.TemporaryDirectory() as work, _hushed():
+        trainer = trainer_class(
+            model=policy,
+            args=config_class(**_arguments(settings, work), max_length=longest, **config),
+            train_dataset=dataset_of(examples, tokenizer, longest),
+            processing_class=tokenizer,
+            callbacks=[ProgressCallback(progress)],
+        )
+        trainer.remove_callback(PrinterCallback)  # standard output belongs to the caller
+        result = trainer.train()
+    save_adapter(policy, tokenizer, out)
+    return Trained(
+        adapter=out,
+        rows=len(examples),
+        steps=result.global_step,
+        loss=result.training_loss,
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Without the libraries' own bars and TRL's use of an argument that transformers has renamed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
+        were_enabled = not are_progress_bars_disabled()
+        disable_progress_bars()
+        try:
+            yield
+        finally:
+            if were_enabled:
+                enable_progress_bars()
+
+
+def _arguments(settings: LoraSettings, work: str) -> dict[str, Any]:
+    """What all of TRL's trainers are told."""
+    on_gpu = torch.cuda.is_available()
+    return {
+        "output_dir": work,
+        "num_train_epochs": settings.epochs,
+        "per_device_train_batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0.05,  # below 1 this is a share of all steps
+        "seed": settings.seed,
+        "bf16": on_gpu,
+        "use_cpu": not on_gpu,
+        "gradient_checkpointing": on_gpu,  # memory is short there, time is short here
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def save_adapter(policy: PeftModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+    """Write the adapter folder; it appears when it is complete."""
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        policy.save_pretrained(str(unfinished), selected_adapters=["default"])
+        tokenizer.save_pretrained(str(unfinished))
+        unfinished.replace(out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+class ProgressCallback(TrainerCallback):
+    """Tells a caller how far the trainer is."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._progress is not None:
+            self._progress(state.global_step, state.max_steps)

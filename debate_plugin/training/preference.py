@@ -1,0 +1,56 @@
+"""Preference training of a LoRA adapter: DPO (Rafailov et al. 2023) on chosen and rejected replies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from debate_plugin.errors import needs
+
+with needs("train"):
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
+
+from debate_plugin.training import lora
+from debate_plugin.training.rows import read_preferences
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceSettings(lora.LoraSettings):
+    """DPO wants a smaller step than supervised training and one look at each pair."""
+
+    learning_rate: float = 2e-5
+    epochs: float = 1.0
+    beta: float = 0.1  # lower trusts the reference less
+
+
+def train_preference(
+    model: str | Path,
+    rows: str | Path,
+    out: str | Path,
+    *,
+    adapter: str | Path | None = None,
+    settings: PreferenceSettings | None = None,
+    progress: lora.Progress | None = None,
+) -> lora.Trained:
+    """Train a new adapter on `model`, or continue `adapter`, and write it to the folder `out`.
+
+    The reference is what training starts from: the base for a new adapter, a frozen copy of `adapter` otherwise (TRL
+    makes that copy beside the trained one).
+
+    Raises:
+        ValueError: the output path is in use, or model, adapter or rows are not what they should be.
+    """
+    out = lora.unused_folder(out)
+    settings = settings or PreferenceSettings()
+    return lora.fit(
+        DPOTrainer,
+        DPOConfig,
+        read_preferences(rows),
+        model=model,
+        adapter=adapter,
+        out=out,
+        settings=settings,
+        progress=progress,
+        beta=settings.beta,
+    )

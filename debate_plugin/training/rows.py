@@ -1,0 +1,86 @@
+"""Reading row files back for training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from debate_plugin.errors import InputError
+from debate_plugin.transcript import Message
+
+SftExample = dict[str, list[Message]]  # prompt, completion
+PreferenceExample = dict[str, list[Message]]  # prompt, chosen, rejected
+
+
+def read_sft(path: str | Path) -> list[SftExample]:
+    """Rows of `messages` as prompt and completion: the loss is then on the last message alone, whatever the template.
+
+    Raises:
+        InputError: the file is unreadable or empty, or a row is no such chat; says which line.
+    """
+
+    def example(row: Mapping[str, Any]) -> SftExample | None:
+        messages: Any = row.get("messages")
+        if not _is_chat(messages) or len(messages) < 2 or messages[-1]["role"] != "assistant":
+            return None
+        return {"prompt": messages[:-1], "completion": messages[-1:]}
+
+    return _read(path, example, "'messages' that end with the assistant's")
+
+
+def read_preferences(path: str | Path) -> list[PreferenceExample]:
+    """Rows of `prompt`, `chosen` and `rejected`.
+
+    Raises:
+        InputError: the file is unreadable or empty, or a row lacks a column; says which line.
+    """
+
+    def example(row: Mapping[str, Any]) -> PreferenceExample | None:
+        columns = {name: row.get(name) for name in ("prompt", "chosen", "rejected")}
+        if not all(_is_chat(value) for value in columns.values()):
+            return None
+        return {name: list(value or ()) for name, value in columns.items()}
+
+    return _read(path, example, "'prompt', 'chosen' and 'rejected' message lists")
+
+
+def _is_chat(value: Any) -> bool:
+    """A list of messages, each with a role and a text; the last one says something."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(one, dict) for one in value)
+        and all(isinstance(one.get("role"), str) and isinstance(one.get("content"), str) for one in value)
+        and bool(value[-1]["content"].strip())
+    )
+
+
+def _read(
+    path: str | Path, example: Callable[[Mapping[str, Any]], dict[str, list[Message]] | None], expected: str
+) -> list[dict[str, list[Message]]]:
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"expected a readable row file, {path} could not be read ({error}); check the path") from error
+    examples: list[dict[str, list[Message]]] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"expected one JSON object a line, line {number} of {path} is not JSON ({error.msg})"
+            ) from error
+        made = example(row) if isinstance(row, dict) else None
+        if made is None:
+            came = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+            raise InputError(
+                f"expected {expected} at line {number} of {path}, got {came}; make rows with `debate compile`"
+            )
+        examples.append(made)
+    if not examples:
+        raise InputError(f"expected rows in {path}, found none; make rows with `debate compile`")
+    return examples

@@ -1,0 +1,42 @@
+"""Supervised fine-tuning of a LoRA adapter on chat rows; the loss is on the last message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from debate_plugin.errors import needs
+
+with needs("train"):
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+from debate_plugin.training import lora
+from debate_plugin.training.rows import read_sft
+
+
+def train_sft(
+    model: str | Path,
+    rows: str | Path,
+    out: str | Path,
+    *,
+    adapter: str | Path | None = None,
+    settings: lora.LoraSettings | None = None,
+    progress: lora.Progress | None = None,
+) -> lora.Trained:
+    """Train a new adapter on `model`, or continue `adapter`, and write it to the folder `out`.
+
+    Raises:
+        ValueError: the output path is in use, or model, adapter or rows are not what they should be.
+    """
+    out = lora.unused_folder(out)
+    return lora.fit(
+        SFTTrainer,
+        SFTConfig,
+        read_sft(rows),
+        model=model,
+        adapter=adapter,
+        out=out,
+        settings=settings or lora.LoraSettings(),
+        progress=progress,
+        completion_only_loss=True,
+    )
