@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ def load(model: str | Path) -> tuple[Any, Any]:
         InputError: there is no such model, or it has no chat template.
     """
     try:
-        with _without_bars():
+        with hushed():
             tokenizer = AutoTokenizer.from_pretrained(str(model))
             weights = AutoModelForCausalLM.from_pretrained(str(model), dtype="auto")
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -50,12 +51,14 @@ def adapter_folder(folder: str | Path) -> str:
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
-    """A bar for each small file that is read would stand among our own."""
-    were_enabled = logging.is_progress_bar_enabled()
+def hushed() -> Iterator[None]:
+    """Without the libraries' own bars, and without their warnings about names that they use of one another."""
+    bars_were_on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
+            yield
     finally:
-        if were_enabled:
+        if bars_were_on:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]

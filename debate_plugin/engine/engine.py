@@ -102,7 +102,7 @@ class Engine:
             raise InputError(f"the engine already has an adapter {name!r}; give this one another name")
         path = pretrained.adapter_folder(folder)
         try:
-            with self._model_lock:
+            with self._model_lock, pretrained.hushed():
                 if isinstance(self._model, PeftModel):
                     self._model.load_adapter(path, adapter_name=name)
                 else:

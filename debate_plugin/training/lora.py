@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,9 +134,9 @@ def fit(
 ) -> Trained:
     """Train with one of TRL's trainers and write the adapter; `config` is for its config class alone."""
     started = time.monotonic()
-    policy, tokenizer = load_policy(model, adapter, settings)
-    longest = min(settings.max_length, context_tokens(policy))
-    with tempfile.TemporaryDirectory() as work, _hushed():
+    with tempfile.TemporaryDirectory() as work, pretrained.hushed(), _without_dataset_bars():
+        policy, tokenizer = load_policy(model, adapter, settings)
+        longest = min(settings.max_length, context_tokens(policy))
         trainer = trainer_class(
             model=policy,
             args=config_class(**_arguments(settings, work), max_length=longest, **config),
@@ -158,17 +157,14 @@ def fit(
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """Without the libraries' own bars and TRL's use of an argument that transformers has renamed."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
-        were_enabled = not are_progress_bars_disabled()
-        disable_progress_bars()
-        try:
-            yield
-        finally:
-            if were_enabled:
-                enable_progress_bars()
+def _without_dataset_bars() -> Iterator[None]:
+    were_on = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if were_on:
+            enable_progress_bars()
 
 
 def _arguments(settings: LoraSettings, work: str) -> dict[str, Any]:
