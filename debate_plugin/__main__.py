@@ -1,0 +1,3 @@
+from debate_plugin.cli import main
+
+main()
