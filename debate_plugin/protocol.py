@@ -41,11 +41,14 @@ class Plan:
     confidence: Literal["off", "shared"] = "shared"  # shared: asked for, and heard by the others
     decide: Literal["majority", "judge"] = "majority"
     clean: bool = False  # the cleaner rewrites the decided reply without debate talk
+    enough: float | None = None  # share of agreement at which no further round is held; None holds them all
     quorum: int = 1  # a round with fewer answers decides nothing
     seed: int = 0  # order in which peers are heard
     directions: Directions = field(default_factory=Directions)
 
     def __post_init__(self) -> None:
+        if self.enough is not None and not 0 < self.enough <= 1:
+            raise ValueError(f"expected a share of agreement above 0 and at most 1, got {self.enough}")
         for name in ("rounds", "quorum"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
@@ -109,6 +112,8 @@ def debate(question: Question, debaters: Sequence[str], plan: Plan) -> Generator
     rounds = [_by_debater(replies, plan)]
 
     for number in range(2, plan.rounds + 1):
+        if plan.enough is not None and vote_of(question, list(rounds[-1].values())).agreement >= plan.enough:
+            break  # vote first, debate what is disputed: agreement is seldom improved by talking it over
         heard = {name: _heard(plan, question, number, name, hears[name], rounds[-1]) for name in debaters}
         digests: dict[str, str] = {}
         if plan.digest == "each":

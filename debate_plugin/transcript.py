@@ -85,6 +85,7 @@ def plan_settings(plan: Plan, debaters: Sequence[str]) -> dict[str, Any]:
         "confidence": plan.confidence,
         "decide": plan.decide,
         "clean": plan.clean,
+        "enough": plan.enough,
         "quorum": plan.quorum,
         "seed": plan.seed,
         "directions": asdict(plan.directions),

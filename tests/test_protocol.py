@@ -67,6 +67,16 @@ def test_when_the_summarizer_fails_the_replies_themselves_are_heard() -> None:
     assert "cleo. Answer: 4" in stages[2][1].prompt
 
 
+def test_a_debate_that_agrees_enough_ends_without_another_round() -> None:
+    speak = says({("cleo", 1): "Answer: 5"})
+    stages, outcome = play(Plan(enough=0.6, rounds=3), speak)
+    assert len(stages) == 1 and (outcome.answer, outcome.round) == ("4", 1)
+    stages, outcome = play(Plan(enough=0.7, rounds=3), speak)
+    assert len(stages) == 2 and outcome.round == 2
+    with pytest.raises(ValueError, match="a share of agreement"):
+        Plan(enough=2)
+
+
 def test_an_empty_digest_is_no_digest() -> None:
     stages, _ = play(Plan(digest="each"), lambda turn: " " if turn.role == "summarizer" else f"{turn.agent}. Answer: 4")
     assert "<summary>" not in stages[2][0].prompt and "cleo. Answer: 4" in stages[2][0].prompt

@@ -24,10 +24,13 @@ def debategpt(
     summaries: bool = True,
     confidence: bool = True,
     cleaning: bool = True,
+    enough: float | None = None,
     kind: AnswerKind = "free",
     seed: int = 0,
 ) -> DebateTeam:
     """DebateGPT (2024): Du et al.'s debate with summaries, confidence scores and a cleaned answer, each switchable.
+
+    `enough` is ours: the share of agreement at which a debate ends without another round.
 
     The source leaves open how many debaters and rounds there are (we take 3 and 2, as Du et al.), how confidence
     weighs (the others see it; it breaks ties) and which reply is cleaned (the deciding group's surest).
@@ -43,6 +46,7 @@ def debategpt(
             digest="each" if summaries else "none",
             confidence="shared" if confidence else "off",
             clean=cleaning,
+            enough=enough,
             seed=seed,
         ),
         kind=kind,

@@ -1,7 +1,8 @@
 """The whole path once, on the embedded model: debate -> transcripts -> rows -> LoRA -> the better model debates again.
 
-DebateGPT's pipeline (2024) on the papers' arithmetic, then preference training on the same debates. No ground truth
-enters a row: the debates' own votes are the labels. Test questions are disjoint from all others by expression.
+DebateGPT's pipeline (2024) on the papers' arithmetic, then preference training on the same debates; without digests and
+cleaning, for which Abacus is too small. No ground truth enters a row: the debates' own votes are the labels. Test
+questions are disjoint from all others by expression.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from contextlib import aclosing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from autogen_core.models import ChatCompletionClient
 
 from debate_agents.presets import debategpt
 from debate_plugin import abacus
@@ -26,6 +29,7 @@ from debate_plugin.evaluation.statistics import paired_difference
 from debate_plugin.progress import Bars, silent
 from debate_plugin.series import Series, generate
 from debate_plugin.store import Store
+from debate_plugin.team import DebateTeam
 from debate_plugin.training.lora import LoraSettings
 from debate_plugin.training.preference import PreferenceSettings, train_preference
 from debate_plugin.training.sft import train_sft
@@ -40,11 +44,11 @@ MAX_TOKENS = 160  # Abacus' longest replies have about 130
 class Demo:
     """Sizes and settings; chosen on other questions than those it reports on."""
 
-    debates: int = 400
+    debates: int = 700
     test_questions: int = 150
     seed: int = 0
     concurrency: int = 96
-    min_agreement: float = 0.0
+    agreement: float = 0.6  # at which a debate ends without another round, and below which it gives no row
     sft: LoraSettings = SFT
     dpo: PreferenceSettings = DPO
 
@@ -62,7 +66,7 @@ def run_demo(folder: Path, demo: Demo | None = None, *, bars: Bars = silent) -> 
 
         with _timed(seconds, "compile"):
             for rule, rows in ((final_answer, sft_rows), (majority_minority, dpo_rows)):
-                compile_rows(store.transcripts(), rule, rows, name=rule.__name__, min_agreement=demo.min_agreement)
+                compile_rows(store.transcripts(), rule, rows, name=rule.__name__, min_agreement=demo.agreement)
 
         with _timed(seconds, "train_sft"), bars("Supervised fine-tuning", None) as advance:
             train_sft(abacus.FOLDER, sft_rows, sft, settings=demo.sft, progress=advance)
@@ -86,9 +90,22 @@ def run_demo(folder: Path, demo: Demo | None = None, *, bars: Bars = silent) -> 
     }
 
 
+def _team(client: ChatCompletionClient, demo: Demo) -> DebateTeam:
+    """Five debaters who vote first. Abacus sums up and cleans too badly for those roles to be of use here."""
+    return debategpt(
+        client,
+        debaters=5,
+        summaries=False,
+        cleaning=False,
+        enough=demo.agreement,
+        kind="number",
+        seed=demo.seed,
+    )
+
+
 async def _debate(engine: Engine, store: Store, demo: Demo, bars: Bars) -> None:
     client = engine.client(temperature=1.0, max_tokens=MAX_TOKENS, seed=demo.seed)
-    series = Series(make_team=lambda: debategpt(client, kind="number", seed=demo.seed), store=store, run="demo")
+    series = Series(make_team=lambda: _team(client, demo), store=store, run="demo")
     asked = questions(demo.debates, seed=demo.seed, split="train")
     with bars("Debating", len(asked)) as advance:
         async with aclosing(generate(series, asked, concurrency=demo.concurrency)) as debates:
@@ -105,7 +122,7 @@ async def _evaluate(engine: Engine, adapter: str | None, demo: Demo, bars: Bars,
     contestant = Contestant(
         greedy=engine.client(adapter=adapter, temperature=0.0, max_tokens=MAX_TOKENS),
         sampling=sampling,
-        make_team=lambda: debategpt(sampling, kind="number", seed=demo.seed),
+        make_team=lambda: _team(sampling, demo),
     )
     asked = questions(demo.test_questions, seed=demo.seed, split="test")
     with bars(label, len(asked)) as advance:

@@ -1,0 +1,43 @@
+"""The few fixed words that Abacus says around its workings."""
+
+from __future__ import annotations
+
+COMPARED = "I have compared the replies step by step."
+COMPARED_SUMMARY = "I have compared the summary with my working."
+CHECKED = "I have checked my reply step by step."
+KEPT = "I keep my answer."
+CHANGED = "I change my answer."
+SENTENCES = (COMPARED, COMPARED_SUMMARY, CHECKED, KEPT, CHANGED)
+
+ANSWER = "\nAnswer: "
+CONFIDENCE = "\nConfidence: "
+CONCLUSION = "\nThe answer is "
+SAYS = "\nThe reply says "
+SCORE = "\nScore: "
+MARKS = (
+    ANSWER,
+    CONFIDENCE,
+    CONCLUSION,
+    SAYS,
+    SCORE,
+    "A: ",
+    *(f"\n{label}: " for label in "ABCDE"),
+    "; confidence ",
+    ", ",
+    ": ",
+    "What is the result of ",
+    "\n\n",
+    "</reply>\n<reply>",
+)
+
+
+def opening(working: str, answer: str, confidence: int | None) -> str:
+    return f"{working}{ANSWER}{answer}{_sure(confidence)}"
+
+
+def rebuttal(first: str, working: str, last: str, answer: str, confidence: int | None) -> str:
+    return f"{first}\n{working}\n{last}{ANSWER}{answer}{_sure(confidence)}"
+
+
+def _sure(confidence: int | None) -> str:
+    return "" if confidence is None else f"{CONFIDENCE}{confidence}"
