@@ -44,7 +44,7 @@ MAX_TOKENS = 160  # Abacus' longest replies have about 130
 class Demo:
     """Sizes and settings; chosen on other questions than those it reports on."""
 
-    debates: int = 700
+    debates: int = 400
     test_questions: int = 150
     seed: int = 0
     concurrency: int = 96
