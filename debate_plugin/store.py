@@ -57,8 +57,6 @@ class Store:
         is_url = "://" in str(place)
         if not str(place).strip():
             raise InputError("expected a SQLite file or a database URL, got an empty name; name the store")
-        if not is_url and not create and not Path(place).is_file():
-            raise InputError(f"expected a store at {place}, found no file there; `debate generate` makes one")
         with _explained(str(place)):
             try:
                 database = create_engine(str(place) if is_url else URL.create("sqlite", database=str(place)))
@@ -66,18 +64,14 @@ class Store:
                 raise MissingExtraError(
                     f"expected the driver of {place}, which is not installed ({error}); install it with pip"
                 ) from error
-            if database.dialect.name == "sqlite":
-                event.listen(database, "connect", _set_up_sqlite)
-            if not create and not inspect(database).has_table(_TRANSCRIPTS.name):
-                raise InputError(
-                    f"expected a store at {place}, found no transcripts in it; `debate generate` makes one"
-                )
-            _METADATA.create_all(database)
-            came = {column["name"] for column in inspect(database).get_columns(_TRANSCRIPTS.name)}
-        if not came >= set(_TRANSCRIPTS.c.keys()):
-            raise InputError(
-                f"expected a store of debates at {place}, its table 'transcripts' is another program's; use another"
-            )
+            file = database.url.database if database.dialect.name == "sqlite" else None
+            if not create and file and not Path(file).is_file():
+                raise InputError(f"expected a store at {place}, found no file there; `debate generate` makes one")
+            try:
+                _prepare(database, str(place), create=create)
+            except BaseException:
+                database.dispose()
+                raise
         return cls(database, str(place))
 
     def add(self, transcript: Transcript) -> bool:
@@ -140,10 +134,28 @@ class Store:
         self.close()
 
 
-def _set_up_sqlite(connection: object, _: object) -> None:
+def _prepare(database: Engine, place: str, *, create: bool) -> None:
+    """Make the table, or see that the one that is there is ours; nothing is changed in another program's file."""
+    if database.dialect.name == "sqlite":
+        event.listen(database, "connect", _wait_for_other_writers)
+    found = inspect(database)
+    if found.has_table(_TRANSCRIPTS.name):
+        if not {column["name"] for column in found.get_columns(_TRANSCRIPTS.name)} >= set(_TRANSCRIPTS.c.keys()):
+            raise InputError(
+                f"expected a store of debates at {place}, its table 'transcripts' is another program's; use another"
+            )
+        return
+    if not create:
+        raise InputError(f"expected a store at {place}, found no transcripts in it; `debate generate` makes one")
+    if database.dialect.name == "sqlite":
+        with database.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # readers and a writer do not block each other
+    _METADATA.create_all(database)
+
+
+def _wait_for_other_writers(connection: object, _: object) -> None:
     cursor = connection.cursor()  # type: ignore[attr-defined]  # a DB-API connection, which has no common type
-    cursor.execute("PRAGMA journal_mode=WAL")  # readers and a writer do not block each other
-    cursor.execute("PRAGMA synchronous=NORMAL")  # a commit survives a killed process
+    cursor.execute("PRAGMA synchronous=NORMAL")  # in WAL mode a commit survives a killed process all the same
     cursor.execute("PRAGMA busy_timeout=30000")
     cursor.close()
 

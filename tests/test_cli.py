@@ -115,7 +115,7 @@ BAD = [
     (["generate", "--questions", "ok.txt", "--store", ""], "got an empty name"),
     (["generate", "--questions", "ok.txt", "--model", "~nosuchuser/x"], "there is none at ~nosuchuser/x"),
     (["compile", "--store", "foreign.sqlite", "--out", "rows.out"], "is another program's"),
-    (["compile", "--store", "sqlite:///none.sqlite", "--out", "rows.out"], "found no transcripts in it"),
+    (["compile", "--store", "sqlite:///none.sqlite", "--out", "rows.out"], "found no file there"),
     (["generate", "--questions", "ok.txt", "--store", "nosuchdb://x/y"], "nosuchdb://x/y could not be opened"),
     (["train", "sft", "--rows", "rows.jsonl", "--out", "new", "--adapter", "x", "--rank", "4"], "drop one of them"),
     (["demo", "--out", "."], "is there already"),

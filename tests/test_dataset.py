@@ -52,6 +52,13 @@ async def test_without_a_cleaner_the_deciding_reply_stands_without_its_confidenc
     assert rows[0]["messages"][1]["content"] == "Answer: 4"
 
 
+async def test_the_form_that_the_debate_asked_for_is_not_taught(tmp_path: Path) -> None:
+    said = "A: 2+2=4\n**Answer:** 4\nConfidence: 90"
+    rows = final_answer(await transcript_of(tmp_path, {"ada": [said, said]}))
+    assert not isinstance(rows, NoRow)
+    assert rows[0]["messages"][1]["content"] == "A: 2+2=4\nThe answer is 4."
+
+
 async def test_a_preference_pair_is_two_openings_to_one_prompt(tmp_path: Path) -> None:
     transcript = await transcript_of(tmp_path, DISPUTED)
     rows = majority_minority(transcript)

@@ -62,8 +62,8 @@ async def test_supervised_training_teaches_what_the_rows_say(sft: Trained) -> No
     with Engine.load(abacus.FOLDER, adapters={"sft": sft.adapter}) as engine:
         taught = await answers(engine, ASKED, adapter="sft", temperature=0.0, max_tokens=40)
         base = await answers(engine, ASKED, temperature=0.0, max_tokens=40)
-    assert taught.count(TAUGHT) >= 14
-    assert TAUGHT not in base
+    assert sum(text.endswith(" 7.") for text in taught) >= 14
+    assert not any(text.endswith(" 7.") for text in base)
 
 
 def test_an_adapter_is_a_small_safetensors_folder_without_pickles(sft: Trained) -> None:

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import re
+
 from debate_plugin.answers import without_confidence
 from debate_plugin.dataset.rows import NoRow, SftRow, provenance
 from debate_plugin.transcript import Transcript
@@ -17,7 +19,7 @@ def final_answer(transcript: Transcript) -> list[SftRow] | NoRow:
     if outcome.text is None or outcome.debater is None:
         return NoRow("no decision")
     # Where the cleaner lost the answer the uncleaned text stands: debate talk is better than another answer.
-    answer = outcome.cleaned or without_confidence(outcome.text)
+    answer = outcome.cleaned or _in_prose(without_confidence(outcome.text))
     spoken = [
         reply
         for reply in transcript.replies
@@ -33,3 +35,8 @@ def final_answer(transcript: Transcript) -> list[SftRow] | NoRow:
             "provenance": provenance(transcript, "final_answer", *spoken),
         }
     ]
+
+
+def _in_prose(text: str) -> str:
+    """The closing line `Answer: 4` as a sentence: the row's prompt does not ask for that form, so no row teaches it."""
+    return re.sub(r"\n[*_]*Answer:[*_]*[ \t]*([^\n]*[^\s.])\.?\s*$", r"\nThe answer is \1.", text)
