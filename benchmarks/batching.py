@@ -1,6 +1,6 @@
 """How much the engine's batches bring: answers per second of the demo's debates against one request at a time.
 
-    python benchmarks/batching.py [--debates 128] [--alone 40]
+    python benchmarks/batching.py [--debates 400] [--alone 40]
 
 Both sides answer the same prompts with the same settings in one run; the ratio is the figure.
 """
@@ -15,10 +15,9 @@ import time
 import torch
 from autogen_core.models import UserMessage
 
-from debate_agents import debategpt
 from debate_plugin import Engine, Series, Store, abacus, generate
 from debate_plugin.evaluation.arithmetic import questions
-from debate_plugin.loops.demo import MAX_TOKENS, Demo
+from debate_plugin.loops.demo import MAX_TOKENS, Demo, demo_team
 from debate_plugin.pretrained import load
 from debate_plugin.transcript import Message
 
@@ -28,7 +27,7 @@ async def debates(count: int) -> tuple[float, list[list[Message]]]:
     with Engine.load(abacus.FOLDER) as engine, Store.open("sqlite://") as store:
         client = engine.client(temperature=1.0, max_tokens=MAX_TOKENS, seed=0)
         await client.create([UserMessage(content="What is the result of 1+2*3+4-5*6?", source="user")])  # warm
-        series = Series(make_team=lambda: debategpt(client, kind="number"), store=store)
+        series = Series(make_team=lambda: demo_team(client, Demo()), store=store)
         started = time.perf_counter()
         async for _ in generate(series, questions(count, seed=0, split="train"), concurrency=Demo().concurrency):
             pass
@@ -58,7 +57,7 @@ def one_at_a_time(prompts: list[list[Message]]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--debates", type=int, default=128)
+    parser.add_argument("--debates", type=int, default=400)
     parser.add_argument("--alone", type=int, default=40, help="prompts answered one at a time, drawn from the debates'")
     given = parser.parse_args()
     seconds, prompts = asyncio.run(debates(given.debates))

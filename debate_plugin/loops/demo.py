@@ -90,7 +90,7 @@ def run_demo(folder: Path, demo: Demo | None = None, *, bars: Bars = silent) -> 
     }
 
 
-def _team(client: ChatCompletionClient, demo: Demo) -> DebateTeam:
+def demo_team(client: ChatCompletionClient, demo: Demo) -> DebateTeam:
     """Five debaters who vote first. Abacus sums up and cleans too badly for those roles to be of use here."""
     return debategpt(
         client,
@@ -105,7 +105,7 @@ def _team(client: ChatCompletionClient, demo: Demo) -> DebateTeam:
 
 async def _debate(engine: Engine, store: Store, demo: Demo, bars: Bars) -> None:
     client = engine.client(temperature=1.0, max_tokens=MAX_TOKENS, seed=demo.seed)
-    series = Series(make_team=lambda: _team(client, demo), store=store, run="demo")
+    series = Series(make_team=lambda: demo_team(client, demo), store=store, run="demo")
     asked = questions(demo.debates, seed=demo.seed, split="train")
     with bars("Debating", len(asked)) as advance:
         async with aclosing(generate(series, asked, concurrency=demo.concurrency)) as debates:
@@ -122,7 +122,7 @@ async def _evaluate(engine: Engine, adapter: str | None, demo: Demo, bars: Bars,
     contestant = Contestant(
         greedy=engine.client(adapter=adapter, temperature=0.0, max_tokens=MAX_TOKENS),
         sampling=sampling,
-        make_team=lambda: _team(sampling, demo),
+        make_team=lambda: demo_team(sampling, demo),
     )
     asked = questions(demo.test_questions, seed=demo.seed, split="test")
     with bars(label, len(asked)) as advance:
