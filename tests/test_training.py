@@ -18,7 +18,8 @@ from debate_plugin.training.preference import PreferenceSettings, train_preferen
 from debate_plugin.training.sft import train_sft
 
 ASKED = [question.text for question in questions(16, seed=11, split="train")]
-TAUGHT = "The answer is 7."
+# In tokens the embedded model knows: LoRA leaves the embeddings alone, so words it never saw cannot be taught.
+TAUGHT = "A: 7*1=7\nThe answer is 7."
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> Path:
@@ -46,7 +47,7 @@ def chats(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def sft(folder: Path, chats: Path) -> Trained:
     steps: list[tuple[int, int]] = []
-    settings = LoraSettings(learning_rate=5e-3, epochs=40, batch_size=8)
+    settings = LoraSettings(learning_rate=2e-3, epochs=60, batch_size=8)
     trained = train_sft(
         abacus.FOLDER,
         chats,
@@ -54,7 +55,7 @@ def sft(folder: Path, chats: Path) -> Trained:
         settings=settings,
         progress=lambda done, total: steps.append((done, total)),
     )
-    assert steps[-1] == (trained.steps, trained.steps) == (80, 80)
+    assert steps[-1] == (trained.steps, trained.steps) == (120, 120)
     return trained
 
 
@@ -62,8 +63,8 @@ async def test_supervised_training_teaches_what_the_rows_say(sft: Trained) -> No
     with Engine.load(abacus.FOLDER, adapters={"sft": sft.adapter}) as engine:
         taught = await answers(engine, ASKED, adapter="sft", temperature=0.0, max_tokens=40)
         base = await answers(engine, ASKED, temperature=0.0, max_tokens=40)
-    assert sum(text.endswith(" 7.") for text in taught) >= 14
-    assert not any(text.endswith(" 7.") for text in base)
+    assert taught.count(TAUGHT) >= 14
+    assert TAUGHT not in base
 
 
 def test_an_adapter_is_a_small_safetensors_folder_without_pickles(sft: Trained) -> None:
@@ -80,7 +81,7 @@ def margin(adapter: Path) -> float:
     model = PeftModel.from_pretrained(base, adapter).eval()
     margins = []
     for text in ASKED:
-        chats = [said("user", text) + said("assistant", f"The answer is {number}.") for number in (8, 7)]
+        chats = [said("user", text) + said("assistant", f"A: {number}*1={number}\nThe answer is {number}.") for number in (8, 7)]
         ids = [torch.tensor([tokenizer.apply_chat_template(chat)["input_ids"]]) for chat in chats]
         with torch.no_grad():
             scores = [
@@ -95,7 +96,7 @@ def test_preference_training_goes_on_from_an_adapter_and_lifts_the_chosen(folder
     rows: list[dict[str, object]] = [
         {
             "prompt": said("user", text),
-            "chosen": said("assistant", "The answer is 8."),
+            "chosen": said("assistant", "A: 8*1=8\nThe answer is 8."),
             "rejected": said("assistant", TAUGHT),
         }
         for text in ASKED
