@@ -54,11 +54,11 @@ def adapter_folder(folder: str | Path) -> str:
 def hushed() -> Iterator[None]:
     """Without the libraries' own bars, and without their warnings about names that they use of one another."""
     bars_were_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves these untyped
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
             yield
     finally:
         if bars_were_on:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves these untyped

@@ -81,7 +81,10 @@ def margin(adapter: Path) -> float:
     model = PeftModel.from_pretrained(base, adapter).eval()
     margins = []
     for text in ASKED:
-        chats = [said("user", text) + said("assistant", f"A: {number}*1={number}\nThe answer is {number}.") for number in (8, 7)]
+        chats = [
+            said("user", text) + said("assistant", f"A: {number}*1={number}\nThe answer is {number}.")
+            for number in (8, 7)
+        ]
         ids = [torch.tensor([tokenizer.apply_chat_template(chat)["input_ids"]]) for chat in chats]
         with torch.no_grad():
             scores = [

@@ -105,15 +105,7 @@ def sample(
             batch = [batch[slot] for slot in live]
         mask = torch.cat([mask, mask.new_ones(len(batch), 1)], dim=1)
         position = (position + 1).clamp(max=room - 1)  # a row that ended may sit in the batch past the context's end
-        output = model(
-            input_ids=chosen[:, None],
-            attention_mask=mask,
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits = output.logits[:, -1].float()
+        logits = _next_logits(model, chosen[:, None], mask, position, cache)
 
 
 def context_tokens(model: Any) -> int:
@@ -132,6 +124,20 @@ def _read(
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in unique], device=model.device)
     position = (mask.cumsum(dim=1) - 1).clamp(min=0)
     cache = Cache(layer_class_to_replicate=RoomyLayer)
+    logits = _next_logits(model, ids, mask, position, cache)
+    position = position[:, -1:]
+    if len(unique) < len(prompts):
+        slot_of = {prompt: slot for slot, prompt in enumerate(unique)}
+        slots = torch.tensor([slot_of[prompt] for prompt in prompts], device=model.device)
+        cache.batch_select_indices(slots)
+        logits, mask, position = logits[slots], mask[slots], position[slots]
+    return logits, mask, position, cache
+
+
+def _next_logits(
+    model: Any, ids: torch.Tensor, mask: torch.Tensor, position: torch.Tensor, cache: Cache
+) -> torch.Tensor:
+    """Logits of the token after `ids`, shape (rows, vocabulary); the cache takes the ids in."""
     output = model(
         input_ids=ids,
         attention_mask=mask,
@@ -140,14 +146,8 @@ def _read(
         use_cache=True,
         logits_to_keep=1,
     )
-    logits = output.logits[:, -1].float()
-    position = position[:, -1:]
-    if len(unique) < len(prompts):
-        slot_of = {prompt: slot for slot, prompt in enumerate(unique)}
-        slots = torch.tensor([slot_of[prompt] for prompt in prompts], device=model.device)
-        cache.batch_select_indices(slots)
-        logits, mask, position = logits[slots], mask[slots], position[slots]
-    return logits, mask, position, cache
+    logits: torch.Tensor = output.logits[:, -1].float()
+    return logits
 
 
 def _choose(logits: torch.Tensor, batch: Sequence[_Row | None]) -> torch.Tensor:

@@ -95,9 +95,7 @@ def load_policy(
     return policy, tokenizer
 
 
-def dataset_of(
-    examples: list[dict[str, list[Message]]], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> Dataset:
+def dataset_of(examples: list[dict[str, list[Message]]], tokenizer: Any, max_length: int) -> Dataset:
     """The examples as a dataset.
 
     Raises:
@@ -105,7 +103,7 @@ def dataset_of(
     """
     lengths = [
         max(
-            len(tokenizer.apply_chat_template([*row["prompt"], *row[column]], return_dict=True)["input_ids"])  # type: ignore[arg-type, index, call-overload]
+            len(tokenizer.apply_chat_template([*row["prompt"], *row[column]], return_dict=True)["input_ids"])
             for column in row
             if column != "prompt"
         )
