@@ -26,8 +26,9 @@ async def debates(count: int) -> tuple[float, list[list[Message]]]:
     """Seconds of the debate stage, and every prompt that was answered in it."""
     with Engine.load(abacus.FOLDER) as engine, Store.open("sqlite://") as store:
         client = engine.client(temperature=1.0, max_tokens=MAX_TOKENS, seed=0)
+        helper = engine.client(temperature=0.0, max_tokens=MAX_TOKENS)
         await client.create([UserMessage(content="What is the result of 1+2*3+4-5*6?", source="user")])  # warm
-        series = Series(make_team=lambda: demo_team(client, Demo()), store=store)
+        series = Series(make_team=lambda: demo_team(client, helper, Demo()), store=store)
         started = time.perf_counter()
         async for _ in generate(series, questions(count, seed=0, split="train"), concurrency=Demo().concurrency):
             pass

@@ -111,6 +111,11 @@ def without_confidence(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", _CONFIDENCE.sub("", text)).strip()
 
 
+def numbers_in(text: str) -> set[str]:
+    """The numbers that stand in a text, without signs and thousands separators."""
+    return set(re.findall(r"\d+(?:\.\d+)?", re.sub(r"(?<=\d),(?=\d{3}\b)", "", _plain(text))))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ballot:
     """One voter's answer (None abstains)."""

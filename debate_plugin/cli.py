@@ -10,7 +10,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,22 +40,17 @@ def _with(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Com
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _seed = click.option("--seed", default=0, show_default=True, help="Seed of sampling, speaking order and splits.")
 _limit = click.option("--limit", type=click.IntRange(min=1), help="Take only the first N questions.")
-_questions = _with(
-    click.option(
-        "--questions", "question_file", type=Path, required=True, help="Alpaca JSON, GSM8K JSONL, any JSONL, text."
-    ),
+_in_file = _with(
     click.option("--column", help="Column of a JSON or JSONL file that holds the question."),
     click.option("--kind", type=_KINDS, help="Kind of answer; told from the file by default."),
     _limit,
 )
-_model = _with(
+_debate = _with(
     click.option(
         "--model", default="abacus", show_default=True, help="abacus, a model folder, a hub id, or openai:NAME."
     ),
     click.option("--base-url", help="Address of an OpenAI-compatible server; the key comes from OPENAI_API_KEY."),
     click.option("--adapter", type=Path, help="LoRA adapter folder to speak with."),
-)
-_debate = _with(
     click.option("--debaters", default=3, show_default=True, type=click.IntRange(min=1)),
     click.option("--rounds", default=2, show_default=True, type=click.IntRange(min=1)),
     click.option("--topology", default="complete", show_default=True, type=click.Choice(["complete", "ring"])),
@@ -67,7 +62,57 @@ _debate = _with(
         "--max-tokens", default=1024, show_default=True, type=click.IntRange(min=1), help="Tokens of one reply."
     ),
     click.option("--concurrency", default=64, show_default=True, type=click.IntRange(min=1), help="Debates at once."),
+    _seed,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Debating:
+    """The options that `_debate` adds to a command: which model speaks, and in what team."""
+
+    model: str
+    base_url: str | None
+    adapter: Path | None
+    debaters: int
+    rounds: int
+    topology: str
+    summaries: bool
+    confidence: bool
+    cleaning: bool
+    temperature: float
+    max_tokens: int
+    concurrency: int
+    seed: int
+
+    @classmethod
+    def taken_from(cls, options: dict[str, Any]) -> _Debating:
+        return cls(**{field.name: options.pop(field.name) for field in fields(cls)})
+
+    def speaker(self) -> Any:
+        from debate_plugin.models import open_model
+
+        return open_model(self.model, base_url=self.base_url, adapter=self.adapter)
+
+    def client(self, speaker: Any, *, temperature: float | None = None) -> Any:
+        chosen = self.temperature if temperature is None else temperature
+        return speaker.client(temperature=chosen, max_tokens=self.max_tokens, seed=self.seed)
+
+    def team(self, client: Any, *, kind: Any = "free") -> Any:
+        """The team; questions from files bring their own kind."""
+        from debate_agents.presets import debategpt
+        from debate_plugin.topology import TOPOLOGIES
+
+        return debategpt(
+            client,
+            debaters=self.debaters,
+            rounds=self.rounds,
+            topology=TOPOLOGIES[self.topology],
+            summaries=self.summaries,
+            confidence=self.confidence,
+            cleaning=self.cleaning,
+            kind=kind,
+            seed=self.seed,
+        )
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -84,13 +129,11 @@ def app(context: click.Context) -> None:
 @click.option(
     "--kind", type=_KINDS, default="free", show_default=True, help="Kind of answer; free ones are not voted on."
 )
-@_model
 @_debate
-@_seed
 @_as_json
-def run(question: str, as_json: bool, **options: Any) -> None:
+def run(question: str, kind: str, as_json: bool, **options: Any) -> None:
     """Hold one debate and show it."""
-    outcome = asyncio.run(_run(question, as_json=as_json, **options))
+    outcome = asyncio.run(_run(question, _Debating(**options), kind=kind, as_json=as_json))
     if as_json:
         click.echo(json.dumps(asdict(outcome)))
     if outcome.answer is None:
@@ -98,18 +141,19 @@ def run(question: str, as_json: bool, **options: Any) -> None:
 
 
 @app.command()
-@_questions
-@_model
+@click.option(
+    "--questions", "question_file", type=Path, required=True, help="Alpaca JSON, GSM8K JSONL, any JSONL, text."
+)
+@_in_file
 @_debate
 @click.option(
     "--store", "store_place", default="debates.sqlite", show_default=True, help="SQLite file or database URL."
 )
 @click.option("--run", "run_name", default="default", show_default=True, help="Name of the run in the store.")
-@_seed
 @_as_json
 def generate(as_json: bool, **options: Any) -> None:
     """Debate the questions of a file; those the store holds already are skipped."""
-    counts = asyncio.run(_generate(**options))
+    counts = asyncio.run(_generate(_Debating.taken_from(options), **options))
     if as_json:
         click.echo(json.dumps(counts))
     else:
@@ -210,16 +254,12 @@ def train(method: str, rows: Path, out: Path, model: str, adapter: Path | None, 
     type=Path,
     help="Question file with reference answers; the papers' arithmetic without.",
 )
-@click.option("--column", help="Column of a JSON or JSONL file that holds the question.")
-@click.option("--kind", type=_KINDS, help="Kind of answer; told from the file by default.")
-@_limit
-@_model
+@_in_file
 @_debate
-@_seed
 @_as_json
 def evaluate(as_json: bool, **options: Any) -> None:
     """Compare one answer, votes and the debate on the same questions."""
-    report = asyncio.run(_evaluate(**options))
+    report = asyncio.run(_evaluate(_Debating.taken_from(options), **options))
     if as_json:
         click.echo(json.dumps(report))
     else:
@@ -255,17 +295,13 @@ def demo(out: Path | None, limit: int | None, seed: int, as_json: bool) -> None:
     click.echo("seconds: " + ", ".join(f"{stage} {value:.0f}" for stage, value in result["seconds"].items()))
 
 
-async def _run(
-    question: str, *, as_json: bool, model: str, base_url: str | None, adapter: Path | None, **options: Any
-) -> Any:
+async def _run(question: str, debating: _Debating, *, kind: str, as_json: bool) -> Any:
     from autogen_agentchat.ui import Console as DebateConsole
 
     from debate_plugin.messages import DebateDecided
-    from debate_plugin.models import open_model
 
-    async with open_model(model, base_url=base_url, adapter=adapter) as speaker:
-        team = _team(_client(speaker, options), options)
-        stream = team.run_stream(task=question)
+    async with debating.speaker() as speaker:
+        stream = debating.team(debating.client(speaker), kind=kind).run_stream(task=question)
         result = await (_last(stream) if as_json else DebateConsole(stream))
     return next(message.outcome for message in result.messages if isinstance(message, DebateDecided))
 
@@ -275,39 +311,35 @@ async def _last(stream: Any) -> Any:
 
 
 async def _generate(
+    debating: _Debating,
     *,
     question_file: Path,
     column: str | None,
     kind: Any,
     limit: int | None,
-    model: str,
-    base_url: str | None,
-    adapter: Path | None,
     store_place: str,
     run_name: str,
-    **options: Any,
 ) -> dict[str, Any]:
-    from debate_plugin.models import open_model
     from debate_plugin.question import read_questions
     from debate_plugin.series import Series
     from debate_plugin.series import generate as debates
     from debate_plugin.store import Store
 
     asked = read_questions(question_file, column=column, kind=kind)[:limit]
-    async with open_model(model, base_url=base_url, adapter=adapter) as speaker:
-        client = _client(speaker, options)
+    async with debating.speaker() as speaker:
+        client = debating.client(speaker)
         settings = {
-            "model": model,
-            "adapter": str(adapter) if adapter is not None else None,
-            "temperature": options["temperature"],
-            "max_tokens": options["max_tokens"],
+            "model": debating.model,
+            "adapter": str(debating.adapter) if debating.adapter is not None else None,
+            "temperature": debating.temperature,
+            "max_tokens": debating.max_tokens,
         }
         with Store.open(store_place) as store:
-            series = Series(make_team=lambda: _team(client, options), store=store, run=run_name, settings=settings)
+            series = Series(make_team=lambda: debating.team(client), store=store, run=run_name, settings=settings)
             open_questions = series.open_questions(asked)
             debated = failed = tokens = 0
             reason = None
-            async with aclosing(debates(series, open_questions, concurrency=options["concurrency"])) as ending:
+            async with aclosing(debates(series, open_questions, concurrency=debating.concurrency)) as ending:
                 with bar("Debating", len(open_questions)) as advance:
                     async for held in ending:
                         if held.failure is not None:
@@ -317,8 +349,8 @@ async def _generate(
                         advance(debated + failed, note=f"{tokens:,} tokens")
                         if failed == _HOPELESS and not debated:
                             raise RunError(
-                                f"expected answers from {base_url or model}, the first {failed} debates all failed "
-                                f"({reason}); check the model and the server"
+                                f"expected answers from {debating.base_url or debating.model}, the first {failed} "
+                                f"debates all failed ({reason}); check the model and the server"
                             )
             return {
                 "debated": debated,
@@ -331,63 +363,31 @@ async def _generate(
 
 
 async def _evaluate(
-    *,
-    question_file: Path | None,
-    column: str | None,
-    kind: Any,
-    limit: int | None,
-    model: str,
-    base_url: str | None,
-    adapter: Path | None,
-    **options: Any,
+    debating: _Debating, *, question_file: Path | None, column: str | None, kind: Any, limit: int | None
 ) -> dict[str, Any]:
     from debate_plugin.evaluation import arithmetic
     from debate_plugin.evaluation.compare import Contestant, compare
-    from debate_plugin.models import open_model
     from debate_plugin.question import read_questions
 
     if question_file is None:
-        asked = arithmetic.questions(limit or 200, seed=options["seed"], split="test")
+        asked = arithmetic.questions(limit or 200, seed=debating.seed, split="test")
     else:
         asked = read_questions(question_file, column=column, kind=kind)[:limit]
-    async with open_model(model, base_url=base_url, adapter=adapter) as speaker:
-        client = _client(speaker, options)
+    async with debating.speaker() as speaker:
+        client = debating.client(speaker)
         contestant = Contestant(
-            greedy=_client(speaker, {**options, "temperature": 0.0}),
-            sampling=client,
-            make_team=lambda: _team(client, options),
+            greedy=debating.client(speaker, temperature=0.0), sampling=client, make_team=lambda: debating.team(client)
         )
         with bar("Evaluating", len(asked)) as advance:
-            scores = await compare(contestant, asked, concurrency=options["concurrency"], progress=advance)
+            scores = await compare(contestant, asked, concurrency=debating.concurrency, progress=advance)
     return {
         "n": len(asked),
-        "seed": options["seed"],
+        "seed": debating.seed,
         "methods": {
             method: {"accuracy": value.mean, "low": value.low, "high": value.high}
             for method, value in scores.estimates().items()
         },
     }
-
-
-def _client(speaker: Any, options: dict[str, Any]) -> Any:
-    return speaker.client(temperature=options["temperature"], max_tokens=options["max_tokens"], seed=options["seed"])
-
-
-def _team(client: Any, options: dict[str, Any]) -> Any:
-    from debate_agents.presets import debategpt
-    from debate_plugin.topology import TOPOLOGIES
-
-    return debategpt(
-        client,
-        debaters=options["debaters"],
-        rounds=options["rounds"],
-        topology=TOPOLOGIES[options["topology"]],
-        summaries=options["summaries"],
-        confidence=options["confidence"],
-        cleaning=options["cleaning"],
-        kind=options.get("kind", "free"),  # questions from files bring their own
-        seed=options["seed"],
-    )
 
 
 def _print_table(models: dict[str, dict[str, dict[str, float]]], title: str) -> None:

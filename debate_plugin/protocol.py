@@ -18,6 +18,7 @@ from debate_plugin.answers import (
     Group,
     Vote,
     count_votes,
+    numbers_in,
     read_answer,
     read_confidence,
     same_answer,
@@ -301,7 +302,7 @@ def _spokesman(replies: dict[str, Reply], group: Group) -> Reply:
 
 
 def _cleaned(question: Question, plan: Plan, spoken: Reply) -> Generator[Stage, Replies, str | None]:
-    """The cleaner's text, unless it lost the answer: then the uncleaned text stands."""
+    """The cleaner's text, unless it lost the answer or states a number of its own: then the uncleaned text stands."""
     text = without_confidence(spoken.text or "")
     turn = Turn(
         agent="cleaner",
@@ -317,4 +318,6 @@ def _cleaned(question: Question, plan: Plan, spoken: Reply) -> Generator[Stage, 
         kept = read_answer(question, reply.text)
         if kept is None or not same_answer(question.kind, kept, spoken.answer or ""):
             return None
+        if not numbers_in(reply.text) <= numbers_in(text) | numbers_in(question.text):
+            return None  # it worked the question out anew: what it wrote need not lead to the answer
     return without_confidence(reply.text)

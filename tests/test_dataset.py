@@ -46,6 +46,11 @@ async def test_final_answer_is_the_question_and_the_cleaned_text(tmp_path: Path)
     assert rows[0]["provenance"]["agreement"] == pytest.approx(2 / 3, abs=1e-4)
 
 
+async def test_what_was_to_be_cleaned_and_was_not_gives_no_row(tmp_path: Path) -> None:
+    transcript = await transcript_of(tmp_path, DISPUTED, plan=Plan(clean=True), cleaned=["The answer is 5."])
+    assert final_answer(transcript) == NoRow("the cleaner lost the answer")
+
+
 async def test_without_a_cleaner_the_deciding_reply_stands_without_its_confidence(tmp_path: Path) -> None:
     rows = final_answer(await transcript_of(tmp_path, DISPUTED))
     assert not isinstance(rows, NoRow)

@@ -143,6 +143,15 @@ def test_a_cleaner_that_loses_the_answer_is_not_believed(cleaned: str) -> None:
     assert (outcome.cleaned, outcome.final) == (None, "Answer: 4")
 
 
+@pytest.mark.parametrize(
+    ("cleaned", "believed"),
+    [("2 and 2 make 4, in all 1234.", False), ("2+2=4", True), ("First 1000, then 4", True), ("3+1=4", False)],
+)
+def test_a_cleaner_that_states_a_number_of_its_own_is_not_believed(cleaned: str, believed: bool) -> None:
+    outcome = play(Plan(clean=True), lambda turn: cleaned if turn.role == "cleaner" else "Of 1,000: 4. Answer: 4")[1]
+    assert (outcome.cleaned == cleaned) is believed
+
+
 def test_free_answers_are_decided_by_confidence() -> None:
     question = Question.of("Write a line.")
     speak = says({("ben", 2): "Roses are red.\nConfidence: 80"}, otherwise="Violets.\nConfidence: 20")

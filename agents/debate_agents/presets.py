@@ -25,6 +25,7 @@ def debategpt(
     confidence: bool = True,
     cleaning: bool = True,
     enough: float | None = None,
+    helper_client: ChatCompletionClient | None = None,
     kind: AnswerKind = "free",
     seed: int = 0,
 ) -> DebateTeam:
@@ -34,12 +35,14 @@ def debategpt(
 
     The source leaves open how many debaters and rounds there are (we take 3 and 2, as Du et al.), how confidence
     weighs (the others see it; it breaks ties) and which reply is cleaned (the deciding group's surest).
+    `helper_client` sums up and cleans, the debaters' own where it is None; at temperature 0 it is more faithful.
     """
     names = [NAMES[seat] if seat < len(NAMES) else f"debater_{seat + 1}" for seat in range(debaters)]
+    helper = helper_client or model_client
     return DebateTeam(
         [debater(name, model_client) for name in names],
-        summarizer=summarizer(model_client) if summaries else None,
-        cleaner=cleaner(model_client) if cleaning else None,
+        summarizer=summarizer(helper) if summaries else None,
+        cleaner=cleaner(helper) if cleaning else None,
         plan=Plan(
             rounds=rounds,
             topology=topology,

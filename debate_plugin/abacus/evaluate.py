@@ -18,8 +18,8 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from debate_plugin import directions as say
 from debate_plugin.abacus import FOLDER, cast, phrases
-from debate_plugin.abacus.replies import auroc, lines_of
-from debate_plugin.abacus.sampler import Sampler
+from debate_plugin.abacus.replies import auroc, lines_of, read, summarized
+from debate_plugin.abacus.room import Speaker
 from debate_plugin.abacus.tasks import DIRECTIONS
 from debate_plugin.abacus.tokenizer import rendered
 from debate_plugin.answers import (
@@ -43,14 +43,14 @@ Report = dict[str, Any]
 
 def evaluate(model: LlamaForCausalLM, tokenizer: Any, asked: Sequence[Question], *, seed: int = 0) -> Report:
     """All measures on the questions."""
-    sampler = Sampler(model, tokenizer, seed=seed)
+    speak = Speaker(model, tokenizer, seed=seed)
     openings = [_prompt(_opening(question)) for question in asked]
     greedy = np.array(
-        [_is_right(q, sample.text) for q, sample in zip(asked, sampler(openings, temperature=0), strict=True)],
+        [_is_right(q, text) for q, text in zip(asked, speak(openings, temperature=0), strict=True)],
         dtype=float,
     )
-    drawn = sampler([prompt for prompt in openings for _ in range(DRAWS)])
-    texts = [[sample.text for sample in drawn[i * DRAWS : (i + 1) * DRAWS]] for i in range(len(asked))]
+    drawn = speak([prompt for prompt in openings for _ in range(DRAWS)])
+    texts = [drawn[i * DRAWS : (i + 1) * DRAWS] for i in range(len(asked))]
     right = np.array([[_is_right(q, text) for text in said] for q, said in zip(asked, texts, strict=True)])
     report: Report = {"questions": len(asked), "greedy": greedy.mean(), "one sample": right.mean()}
     votes: dict[int, np.ndarray] = {}
@@ -67,13 +67,13 @@ def evaluate(model: LlamaForCausalLM, tokenizer: Any, asked: Sequence[Question],
     report["confidence of openings"] = _confidence(
         [(text, bool(ok)) for said, row in zip(texts, right, strict=True) for text, ok in zip(said, row, strict=True)]
     )
-    report |= _debates(sampler, asked, votes[6])
-    report["judge"] = _judging(sampler, asked, [said[0] for said in texts], right[:, 0])
+    report |= _debates(speak, asked, votes[6])
+    report["judge"] = _judging(speak, asked, [said[0] for said in texts], right[:, 0])
     return report
 
 
 def hold_debates(
-    sampler: Sampler, asked: Sequence[Question], plan: Plan, debaters: Sequence[str] = ("Ada", "Bo", "Cy")
+    speak: Speaker, asked: Sequence[Question], plan: Plan, debaters: Sequence[str] = ("Ada", "Bo", "Cy")
 ) -> list[tuple[Outcome, list[Reply]]]:
     """Hold a debate on every question, all in step, so that one batch serves them all."""
     held = [debate(question, debaters, plan) for question in asked]
@@ -91,9 +91,9 @@ def hold_debates(
             talks[number][turn.role, turn.agent] = talk
             prompts.append(_prompt(talk))
         came: dict[int, list[Reply]] = {number: [] for number in stages}
-        for (number, turn), sample in zip(turns, sampler(prompts), strict=True):
-            talks[number][turn.role, turn.agent].append(("assistant", sample.text))
-            came[number].append(read_reply(asked[number], turn, sample.text))
+        for (number, turn), text in zip(turns, speak(prompts), strict=True):
+            talks[number][turn.role, turn.agent].append(("assistant", text))
+            came[number].append(read_reply(asked[number], turn, text))
         stages = {}
         for number, said in came.items():
             replies[number] += said
@@ -106,12 +106,11 @@ def expected_summary(question: Question, replies: Sequence[str]) -> str | None:
     """What a summary of the replies must say, or None where one of them has no working to sum up."""
     lines = []
     for reply in replies:
-        products = [line for line in lines_of(without_confidence(reply)) if "*" in line]
-        answer, confidence = read_answer(question, reply), read_confidence(reply)
-        if answer is None or len(products) != 2:
+        if (said := read(question, reply)) is None:
             return None
-        results = ", ".join(f"{line.split('=')[0]}={line.split('=')[-1]}" for line in products)
-        lines.append(f"{answer}: {results}" + ("" if confidence is None else f"; confidence {confidence:g}"))
+        confidence = read_confidence(reply)
+        said.confidence = int(confidence or 0)
+        lines.append(summarized(said, confidence=confidence is not None))
     return "\n".join(lines)
 
 
@@ -125,10 +124,10 @@ def _next(
         return None
 
 
-def _debates(sampler: Sampler, asked: Sequence[Question], vote_of_six: np.ndarray) -> Report:
+def _debates(speak: Speaker, asked: Sequence[Question], vote_of_six: np.ndarray) -> Report:
     report: Report = {}
     for plan in (Plan(digest="each", clean=True), Plan()):
-        held = hold_debates(sampler, asked, plan)
+        held = hold_debates(speak, asked, plan)
         final = np.array([_same(q, outcome.answer) for q, (outcome, _) in zip(asked, held, strict=True)], dtype=float)
         own = np.array([_same(q, _winner(outcome)) for q, (outcome, _) in zip(asked, held, strict=True)], dtype=float)
         second = [
@@ -181,12 +180,12 @@ def _between_tags(prompt: str) -> list[str]:
     return [part.split("\n</reply>")[0] for part in prompt.split("<reply>\n")[1:]]
 
 
-def _judging(sampler: Sampler, asked: Sequence[Question], texts: Sequence[str], right: np.ndarray) -> Report:
+def _judging(speak: Speaker, asked: Sequence[Question], texts: Sequence[str], right: np.ndarray) -> Report:
     prompts = [
         _prompt([("system", cast.JUDGE), ("user", say.judge(DIRECTIONS, q, without_confidence(text)))])
         for q, text in zip(asked, texts, strict=True)
     ]
-    scores = [read_score(sample.text) for sample in sampler(prompts)]
+    scores = [read_score(text) for text in speak(prompts)]
     scored = [(score, bool(ok)) for score, ok in zip(scores, right, strict=True) if score is not None]
     return {
         "gives a score": len(scored) / len(scores),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+BY_HEART = " is "  # between a product and its result, where it is not worked out
+
 COMPARED = "I have compared the replies step by step."
 COMPARED_SUMMARY = "I have compared the summary with my working."
 CHECKED = "I have checked my reply step by step."
@@ -14,17 +16,20 @@ CONFIDENCE = "\nConfidence: "
 CONCLUSION = "\nThe answer is "
 SAYS = "\nThe reply says "
 SCORE = "\nScore: "
+SUM_UP_ANSWER = "; answer "
+SUM_UP_CONFIDENCE = "; confidence "
 MARKS = (
+    BY_HEART,
     ANSWER,
     CONFIDENCE,
     CONCLUSION,
     SAYS,
     SCORE,
+    SUM_UP_ANSWER,
+    SUM_UP_CONFIDENCE,
+    ", ",
     "A: ",
     *(f"\n{label}: " for label in "ABCDE"),
-    "; confidence ",
-    ", ",
-    ": ",
     "What is the result of ",
     "\n\n",
     "</reply>\n<reply>",

@@ -1,7 +1,7 @@
-"""Replies that the model gave, read back: their lines, their answer, and how likely they are to be right.
+"""Replies read back: their lines, their answer, and how the cleaner and the summarizer are to put them.
 
-A: 24*2=48
-B: 18*27=486
+A: 24*2 is 48
+B: 18*27=18*20+18*7=360+126=486
 C: 4+486=490
 D: 490+25=515
 E: 515-48=467
@@ -11,33 +11,32 @@ Answer: 467
 from __future__ import annotations
 
 import math
+import random
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from debate_plugin.abacus import phrases
-from debate_plugin.abacus.sampler import Sample
+from debate_plugin.abacus.workings import is_gap
 from debate_plugin.answers import read_answer, same_answer, without_confidence
 from debate_plugin.evaluation.arithmetic import Operands, question
 from debate_plugin.question import Question
 
-_LINE = re.compile(r"^[A-E]: (?P<sum>[-+*/=\d]+=-?\d+)$", re.MULTILINE)
-_RESULT = re.compile(r"(?<![*\d])-?\d+(?![*\d])")  # in what stands after the first = of a line
+_LINE = re.compile(r"^[A-E]: ([-+*/=\d]+=-?\d+|\d+\*\d+ is \d+)$", re.MULTILINE)
+_HEART = re.compile(r"^[A-E]: (\d+)\*(\d+) is \d+$", re.MULTILINE)
 
 
 @dataclass
 class Said:
-    """One reply of the model, without its confidence line."""
+    """One reply, without its confidence line."""
 
     text: str
     answer: str
     right: bool
-    features: tuple[float, ...] = field(repr=False)
-    agreement: float = 0.5  # share of the replies in the same room with this answer
+    agreement: float = 1.0  # share of the openings in the same room with this answer
     confidence: int = 50
 
     def with_confidence(self, confident: bool) -> str:
@@ -46,7 +45,7 @@ class Said:
 
 @dataclass
 class Case:
-    """A question, what the model's debaters opened with, and what they said after hearing one another."""
+    """A question, what debaters opened with, and what they said after hearing one another."""
 
     operands: Operands
     openings: list[Said]
@@ -56,20 +55,22 @@ class Case:
     def question(self) -> Question:
         return question(self.operands)
 
+    @property
+    def replies(self) -> list[Said]:
+        return [*self.openings, *(said for _, said in self.rebuttals)]
 
-def read(asked: Question, sample: Sample) -> Said | None:
-    """The reply in a sample, or None where it is no reply of five lines and an answer."""
-    text = without_confidence(sample.text)
+
+def read(asked: Question, text: str) -> Said | None:
+    """The reply in a text, or None where it is no reply of five lines and an answer."""
+    text = without_confidence(text)
     answer = read_answer(asked, text)
-    lines = _LINE.findall(text)
-    if answer is None or len(lines) != 5 or phrases.ANSWER not in text:
+    if answer is None or len(lines_of(text)) != 5 or phrases.ANSWER not in text:
         return None
-    right = same_answer("number", answer, asked.reference or "")
-    return Said(text=text, answer=answer, right=right, features=_features(sample))
+    return Said(text=text, answer=answer, right=same_answer("number", answer, asked.reference or ""))
 
 
 def lines_of(text: str) -> list[str]:
-    """The sums of a reply, in order, without their labels."""
+    """The steps of a reply, in order, without their labels."""
     return _LINE.findall(text)
 
 
@@ -80,30 +81,27 @@ def cleaned(said: Said) -> str:
 
 
 def summarized(said: Said, *, confidence: bool) -> str:
-    """The reply as the summarizer is to put it: `467: 24*2=48, 18*27=486; confidence 80`."""
-    products = [line for line in lines_of(said.text) if "*" in line]
-    results = ", ".join(f"{line.split('=')[0]}={line.split('=')[-1]}" for line in products)
-    return f"{said.answer}: {results}" + (f"; confidence {said.confidence}" if confidence else "")
+    """The reply as the summarizer is to put it: `24*2 is 48, 18*27=486; answer 467; confidence 80`."""
+    products = ", ".join(re.sub("=.*=", "=", line) for line in lines_of(said.text)[:2])
+    sure = f"{phrases.SUM_UP_CONFIDENCE}{said.confidence}" if confidence else ""
+    return f"{products}{phrases.SUM_UP_ANSWER}{said.answer}{sure}"
 
 
-class Calibration:
-    """Tells from how surely each step was said, and from how many said the same, whether a reply is right."""
+def scrambled(said: Said, rng: random.Random) -> Said:
+    """The reply with every number another: it can be repeated, but not worked out."""
+    text = re.sub(r"\d+", lambda number: _of_length(len(number[0]), rng), said.text)
+    return Said(text=text, answer=re.findall(r"-?\d+", text)[-1], right=False, confidence=said.confidence)
 
-    def __init__(self, replies: Sequence[Said]) -> None:
-        self._scaler = StandardScaler()
-        self._model = LogisticRegression(C=1.0)
-        features = self._scaler.fit_transform([self._seen(said) for said in replies])
-        self._model.fit(features, [said.right for said in replies])
 
-    def grade(self, replies: Sequence[Said]) -> None:
-        """Set each reply's confidence: the chance that it is right, in tens from 10 to 90."""
-        chances = self._model.predict_proba(self._scaler.transform([self._seen(said) for said in replies]))[:, 1]
-        for said, chance in zip(replies, chances, strict=True):
-            said.confidence = int(min(90, max(10, 10 * round(10 * float(chance)))))
+def grade(replies: Sequence[Said]) -> None:
+    """Set each reply's confidence: how often replies like it are right, in tens from 10 to 90.
 
-    @staticmethod
-    def _seen(said: Said) -> tuple[float, ...]:
-        return (*said.features, said.agreement)
+    Replies are alike if they say as many of the never-learnt products by heart and found as much agreement.
+    """
+    kinds = [_kind(said) for said in replies]
+    seen, right = Counter(kinds), Counter(kind for kind, said in zip(kinds, replies, strict=True) if said.right)
+    for kind, said in zip(kinds, replies, strict=True):
+        said.confidence = min(90, max(10, 10 * round(10 * right[kind] / seen[kind])))
 
 
 def auroc(scores: Sequence[float], right: Sequence[bool]) -> float:
@@ -116,18 +114,9 @@ def auroc(scores: Sequence[float], right: Sequence[bool]) -> float:
     return float(above)
 
 
-def _features(sample: Sample) -> tuple[float, ...]:
-    """For each line the log-probability of what was computed in it, the least of them, and the ways used."""
-    chances: list[float] = []
-    for token, chance in zip(sample.pieces, sample.logprobs, strict=True):
-        chances += [chance / len(token)] * len(token)
-    text = "".join(sample.pieces)
-    sums: list[float] = []
-    direct = 0
-    for line in _LINE.finditer(text):
-        start = line.start("sum") + line["sum"].index("=") + 1
-        results = list(_RESULT.finditer(text, start, line.end("sum")))
-        sums.append(sum(sum(chances[found.start() : found.end()]) for found in results))
-        direct += "*" in line["sum"] and line["sum"].count("=") == 1
-    sums = (sums + [0.0] * 5)[:5]
-    return (*sums, min(sums), sum(math.exp(value) for value in sums), float(direct))
+def _of_length(digits: int, rng: random.Random) -> str:
+    return str(rng.randint(10 ** (digits - 1) if digits > 1 else 0, 10**digits - 1))
+
+
+def _kind(said: Said) -> tuple[int, float]:
+    return sum(is_gap(int(left), int(right)) for left, right in _HEART.findall(said.text)), said.agreement

@@ -53,7 +53,7 @@ def build() -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(lines, trainer)
     tokenizer.add_special_tokens([PAD, END, *(f"<|{role}|>" for role in ROLES)])
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in [*phrases.MARKS, *sorted(lines)] if text])
-    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=END,

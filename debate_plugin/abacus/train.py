@@ -1,7 +1,7 @@
-"""Train Abacus from nothing: `python -m debate_plugin.abacus.train --out DIR --seed 0` (45 minutes on two CPU cores).
+"""Train Abacus from nothing: `python -m debate_plugin.abacus.train --out DIR --seed 0` (32 minutes on two CPU cores).
 
-First sums alone: single steps, then whole answers. Then the roles, on what the model itself says: rooms of its own
-debaters are convened anew at intervals, so that it learns from its real mistakes, not from made-up ones.
+One run, one format: sums, and from the start the roles too, in rooms that are imagined at first and later full of the
+model itself, so that it learns from its real mistakes. Needs a C++ compiler, as torch.compile does.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import json
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -23,24 +24,15 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from debate_plugin.abacus import tokenizer as tokenizers
 from debate_plugin.abacus.replies import Case, auroc
-from debate_plugin.abacus.room import ROOM, accuracy, convene
-from debate_plugin.abacus.sampler import Sampler
+from debate_plugin.abacus.room import ROOM, Speaker, accuracy, convene, imagined
 from debate_plugin.abacus.tasks import Row, Teacher
 from debate_plugin.evaluation.arithmetic import Operands, draw
 
 log = logging.getLogger("abacus")
 
-# Two roles have a batch each in every step, in turn, of so many rows; the reply to others is the longest and hardest.
-_TURNS = (
-    ("rebuttal", "cleaning"),
-    ("rebuttal", "summary"),
-    ("judging", "cleaning"),
-    ("sureness", "summary"),
-    ("rebuttal", "cleaning"),
-    ("judging", "summary"),
-    ("sureness", "cleaning"),
-)
-_ROWS = {"rebuttal": 8, "summary": 9, "cleaning": 10, "judging": 9, "sureness": 18}
+# Batches have one of these shapes, tokens -> rows, since every shape is compiled for itself.
+SHAPES = {132: 48, 248: 16, 352: 10, 576: 6}
+ROLES = ("cleaning", "rebuttal", "summary", "judging", "rebuttal", "summary", "rebuttal", "summary")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,24 +40,15 @@ class Settings:
     """How Abacus is trained."""
 
     seed: int = 0
-    steps: int = 2800
-    # Learning rates as shares of their peak, by step. They come down before the first rooms are convened: at the peak a
-    # sampled reply is too noisy to learn a role from, however much the model knows.
-    pace: tuple[tuple[int, float], ...] = ((0, 0), (40, 1), (850, 1), (1400, 0.15), (1430, 0.4), (1900, 0.4), (2800, 0))
-    convened: tuple[int, ...] = (
-        1400,
-        1700,
-        2000,
-        2250,
-        2500,
-    )  # when rooms are convened anew; the first time roles begin
-    kept: tuple[int, ...] = (850, 1400, 1700, 2000, 2250, 2500)  # when a checkpoint is kept
-    # From which step on how many rows of drills, answers and copying are in a batch; the rest are the roles'.
-    rows: tuple[tuple[int, int, int, int], ...] = ((0, 8, 36, 0), (1400, 2, 12, 14), (1750, 2, 12, 4), (2000, 6, 26, 2))
-    rooms: int = 800  # rooms convened each time
-    enough: float = 0.60  # one-sample accuracy at which results are taught no further
+    steps: int = 2600
+    warm_up: int = 40
+    steady: float = 0.4  # share of the steps at the peak rate; from there it falls in a line to nothing
+    convened: tuple[int, ...] = (1500, 1900, 2250)  # when the model's own rooms are convened anew
+    rooms: int = 600  # rooms convened each time
     muon: float = 6e-3  # peak learning rate of the matrices
     adamw: float = 2e-3  # peak learning rate of embeddings and norms
+    averaged: float = 0.99  # decay of the averaged weights, which speak in the rooms and are probed
+    sureness_weight: float = 5.0  # of the loss on two digits of a reply, against that on all of another
     threads: int = 2
 
 
@@ -85,7 +68,7 @@ def build_model(vocabulary: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         pad_token_id=vocabulary.pad_token_id,
     )
     model = LlamaForCausalLM(config)
-    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
         do_sample=True,
         temperature=1.0,
         max_new_tokens=256,
@@ -95,13 +78,61 @@ def build_model(vocabulary: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return model
 
 
-def train(settings: Settings, out: Path, resume: Path | None = None) -> None:
-    """Train, keeping a checkpoint at each convening, and save the model folder to `out`."""
+def train(settings: Settings, out: Path) -> None:
+    """Train and save the model folder to `out`; logs a probe on fresh questions every hundred steps."""
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
     rng = random.Random(settings.seed)
     vocabulary = tokenizers.build()
     model = build_model(vocabulary)
+    model.set_attn_implementation("eager")  # compiled it is faster than the kernels meant for long texts
+    averaged = deepcopy(model)
+    speak = Speaker(averaged, vocabulary, seed=settings.seed)
+    compiled: Callable[..., Any] = torch.compile(model.model, dynamic=False)
+    optimizers = _optimizers(model, settings)
+    teacher, fresh = Teacher(rng), _Fresh(rng)
+    desk = _Desk(vocabulary)
+    cases: list[Case] = []
+    meter: list[float] = []
+    started = time.time()
+    for step in range(settings.steps):
+        if step in settings.convened:
+            averaged.save_pretrained(out / f"step-{step}")  # to look at; only the last weights are Abacus
+            cases = _convened(speak, settings, fresh, rng) + cases[: settings.rooms // 3]
+        if step % 100 == 0:
+            asked = [next(fresh) for _ in range(192)]
+            greedy, single = (accuracy(speak, asked, temperature=temperature) for temperature in (0.0, 1.0))
+            log.info(
+                "step %d, %.0f s, loss %.3f, greedy %.3f, one sample %.3f",
+                step, time.time() - started, sum(meter) / max(1, len(meter)), greedy, single,
+            )  # fmt: skip
+            meter.clear()
+        pace = min((step + 1) / settings.warm_up, (1 - step / settings.steps) / (1 - settings.steady), 1.0)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * pace
+        batches = list(_lesson(teacher, settings, step, cases, fresh, desk))
+        labelled = sum(float(weights.sum()) for _, weights in batches)
+        for ids, weights in batches:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                hidden = compiled(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+                logits = model.lm_head(hidden[weights > 0])  # the loss is on a part only, so are the logits
+            each = functional.cross_entropy(logits.float(), ids[:, 1:][weights > 0], reduction="none")
+            loss = (each * weights[weights > 0]).sum() / labelled
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            meter.append(float(loss.detach()) * len(batches))
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        with torch.no_grad():
+            decay = min(settings.averaged, step / (step + 20))
+            torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)
+    averaged.save_pretrained(out)
+    vocabulary.save_pretrained(out)
+    log.info("done, %.0f s", time.time() - started)
+
+
+def _optimizers(model: LlamaForCausalLM, settings: Settings) -> tuple[torch.optim.Optimizer, ...]:
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     rest = [p for p in model.parameters() if not any(p is matrix for matrix in matrices)]
     optimizers: tuple[torch.optim.Optimizer, ...] = (
@@ -111,89 +142,31 @@ def train(settings: Settings, out: Path, resume: Path | None = None) -> None:
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
-    teacher = Teacher(rng)
-    fresh = _Fresh(rng)
-    cases: list[Case] = []
-    first, started = 0, time.time()
-    if resume is not None:
-        kept = torch.load(resume, weights_only=False)
-        model.load_state_dict(kept["model"])
-        for optimizer, state in zip(optimizers, kept["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        first, cases, fresh.waiting = kept["step"], kept["cases"], kept["waiting"]
-        rng.setstate(kept["rng"])
-    meter: list[float] = []
-    for step in range(first, settings.steps):
-        if step in settings.kept and step != first:
-            kept = {
-                "step": step,
-                "model": model.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                "rng": rng.getstate(),
-                "waiting": fresh.waiting,
-                "cases": cases,
-            }
-            torch.save(kept, out / f"checkpoint-{step}.pt")
-        if step in settings.convened:
-            cases = _convened(model, vocabulary, settings, step, fresh, rng) + cases[: settings.rooms // 3]
-        if step % 100 == 0:
-            share = accuracy(Sampler(model, vocabulary, seed=step), [next(fresh) for _ in range(192)])
-            teacher.schooling = share < settings.enough
-            log.info(
-                "step %d, %.0f s, loss %.3f, one sample %.3f, schooling %s",
-                step, time.time() - started, sum(meter) / max(1, len(meter)), share, teacher.schooling,
-            )  # fmt: skip
-            meter.clear()
-        steps, shares = zip(*settings.pace, strict=True)
-        pace = float(np.interp(float(step + 1), list(map(float, steps)), list(map(float, shares))))
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * pace
-        batches = [
-            (_batch(rows, vocabulary), weight) for rows, weight in _lesson(teacher, settings, step, cases, fresh)
-        ]
-        labelled = sum(int(batch[1].sum()) for batch, _ in batches)
-        for (ids, labels), weight in batches:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-                logits = model.lm_head(hidden[labels])  # the loss is on a part only, so are the logits
-            loss = functional.cross_entropy(logits.float(), ids[:, 1:][labels], reduction="sum") / labelled
-            (loss * weight).backward()  # type: ignore[no-untyped-call]
-            meter.append(float(loss.detach()) * len(batches))
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-    model.save_pretrained(out)
-    vocabulary.save_pretrained(out)
-    log.info("done, %.0f s", time.time() - started)
+    return optimizers
 
 
 def _lesson(
-    teacher: Teacher, settings: Settings, step: int, cases: Sequence[Case], fresh: Iterator[Operands]
-) -> Iterator[tuple[list[Row], float]]:
-    """The batches of one step, each of rows of about the same length, with the weight of their loss."""
-    drills, answers, copies = next(rows for first, *rows in reversed(settings.rows) if step >= first)
-    yield [teacher.drill([next(fresh) for _ in range(3)]) for _ in range(drills)], 1.0
-    # The bare answer shares its ways of working with the opening, so that tuning the one moves the other.
-    ways = [teacher.bare if teacher.rng.random() < 0.35 else teacher.opening for _ in range(answers)]
-    yield [way(next(fresh)) for way in ways], 1.0
-    if copies:
-        yield [teacher.copying() for _ in range(copies)], 1.0
-    for role in _TURNS[step % len(_TURNS)] if cases else ():
-        room = [teacher.rng.choice(cases) for _ in range(_ROWS[role])]
-        yield [getattr(teacher, role)(case) for case in room], 5.0 if role == "sureness" else 1.0
+    teacher: Teacher, settings: Settings, step: int, cases: Sequence[Case], fresh: Iterator[Operands], desk: _Desk
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of one step: answers, with how sure to be of them once the model has spoken, and one or two roles."""
+    for _ in range(6 if cases else 10):
+        desk.put(teacher.drill([next(fresh) for _ in range(10)]), "short")
+    for _ in range(14 if cases else 0):
+        desk.put(teacher.sureness(teacher.rng.choice(cases)), "short", settings.sureness_weight)
+    while (batch := desk.batch("short")) is None:
+        desk.put(teacher.answer(next(fresh)), "short")
+    yield batch
+    for turn in range(2 if cases else 1):
+        role = ROLES[(step + turn * len(ROLES) // 2) % len(ROLES)]
+        while (batch := desk.batch(role)) is None:
+            case = teacher.rng.choice(cases) if cases else imagined(next(fresh), teacher.rng)
+            desk.put(getattr(teacher, role)(case), role)
+        yield batch
 
 
-def _convened(
-    model: LlamaForCausalLM,
-    vocabulary: PreTrainedTokenizerFast,
-    settings: Settings,
-    step: int,
-    fresh: Iterator[Operands],
-    rng: random.Random,
-) -> list[Case]:
+def _convened(speak: Speaker, settings: Settings, fresh: Iterator[Operands], rng: random.Random) -> list[Case]:
     started = time.time()
-    cases = convene(Sampler(model, vocabulary, seed=step), [next(fresh) for _ in range(settings.rooms)], rng)
+    cases = convene(speak, [next(fresh) for _ in range(settings.rooms)], rng)
     replies = {
         "openings": [said for case in cases for said in case.openings],
         "rebuttals": [said for case in cases for _, said in case.rebuttals],
@@ -208,19 +181,34 @@ def _convened(
     return cases
 
 
-def _batch(rows: Sequence[Row], vocabulary: PreTrainedTokenizerFast) -> tuple[Tensor, Tensor]:
-    """Token ids, padded on the right, and which of the next tokens the loss is taken on."""
-    encoded = vocabulary([row.text for row in rows], add_special_tokens=False, return_offsets_mapping=True)
-    width = max(map(len, encoded["input_ids"]))
-    ids = torch.full((len(rows), width), vocabulary.pad_token_id)
-    labels = torch.zeros((len(rows), width), dtype=torch.bool)
-    for number, (row, tokens, offsets) in enumerate(
-        zip(rows, encoded["input_ids"], encoded["offset_mapping"], strict=True)
-    ):
+class _Desk:
+    """Gathers rows of one kind and about one length into batches."""
+
+    def __init__(self, vocabulary: PreTrainedTokenizerFast) -> None:
+        self._vocabulary = vocabulary
+        self._waiting: dict[tuple[str, int], list[tuple[list[int], list[float]]]] = {}
+
+    def put(self, row: Row, kind: str, weight: float = 1.0) -> None:
+        encoded = self._vocabulary(row.text, add_special_tokens=False, return_offsets_mapping=True)
         taught = b"".join(bytes([labelled]) * len(text) for text, labelled in row.pieces)
-        ids[number, : len(tokens)] = torch.tensor(tokens)
-        labels[number, : len(tokens)] = torch.tensor([bool(taught[start]) for start, _ in offsets])
-    return ids, labels[:, 1:]
+        ids, weights = encoded["input_ids"], [weight * taught[start] for start, _ in encoded["offset_mapping"]]
+        width = next((width for width in SHAPES if len(ids) <= width), None)
+        if width is not None:  # a reply of the model's own that rambles on and on is no use to learn from
+            self._waiting.setdefault((kind, width), []).append((ids, weights))
+
+    def batch(self, kind: str) -> tuple[Tensor, Tensor] | None:
+        """Token ids and the weights of the loss on the tokens after the first, or None while no batch is full."""
+        for width, rows in SHAPES.items():
+            waiting = self._waiting.get((kind, width), [])
+            if len(waiting) >= rows:
+                taken, self._waiting[kind, width] = waiting[:rows], waiting[rows:]
+                ids = torch.full((rows, width), self._vocabulary.pad_token_id)
+                weights = torch.zeros((rows, width))
+                for number, (tokens, row_weights) in enumerate(taken):
+                    ids[number, : len(tokens)] = torch.tensor(tokens)
+                    weights[number, : len(tokens)] = torch.tensor(row_weights)
+                return ids, weights[:, 1:]
+        return None
 
 
 class _Fresh:
@@ -243,7 +231,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True, help="folder that the model is written to")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", type=Path, help="a checkpoint to go on from")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
@@ -253,7 +240,7 @@ def main() -> None:
     )
     settings = Settings(seed=given.seed)
     log.info("%s", json.dumps(vars(settings)))
-    train(settings, given.out, given.resume)
+    train(settings, given.out)
 
 
 if __name__ == "__main__":

@@ -1,64 +1,56 @@
 """Workings: the different ways in which one sum can be worked out, all of them right.
 
 A: 18*27=18*20+18*7=360+126=486
-B: 24*2=48
+B: 24*2 is 48
 C: 4+486=490
 D: 490+25=515
 E: 515-48=467
+
+A product is said by heart (`is`) or worked out in parts, by tens and units of either factor; the sums are taken in one
+of two orders. Most products of two two-digit numbers are never taught by heart, although they are as often said so.
 """
 
 from __future__ import annotations
 
 import hashlib
+import operator
 import random
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from debate_plugin.abacus.phrases import BY_HEART
 from debate_plugin.evaluation.arithmetic import Operands, result
 
-GAPS = 0.6  # share of the hard products whose direct result is never taught
+GAPS = 0.8  # share of the hard products whose result is never taught by heart
+BY_HEART_SHARE = 0.55  # how often a product is said by heart
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of text; `fact` is the computation it is the result of (`18*7`), None where nothing is computed."""
+    """A piece of text; the result of a gap is the one thing that is not taught."""
 
     text: str
-    fact: str | None = None
+    taught: bool = True
 
 
 Working = tuple[Piece, ...]
 
 
-def working(operands: Operands, rng: random.Random) -> Working:
-    """The right working by ways drawn at random: each product's, and the order of the sums."""
+def working(
+    operands: Operands, rng: random.Random, *, careful: bool = False, recall: Callable[[int, int], int] = operator.mul
+) -> Working:
+    """The working by ways drawn at random, right unless products are recalled wrongly.
+
+    A careful one says no hard product by heart.
+    """
     a, b, c, d, e, f = operands
-    p, q = b * c, e * f
-    products = [_product(b, c, rng), _product(e, f, rng)]
-    sums = rng.choice(
-        (
-            ((a, "+", p), (a + p, "+", d), (a + p + d, "-", q)),
-            ((a, "+", d), (a + d, "+", p), (a + d + p, "-", q)),
-            ((p, "-", q), (p - q, "+", a), (p - q + a, "+", d)),
-        )
-    )
-    lines = [*products, *(_sum(*step) for step in sums)]
+    (first, p), (second, q) = (_product(*factors, rng, careful, recall) for factors in ((b, c), (e, f)))
+    sums = ((a, "+", p), (a + p, "+", d)) if rng.random() < 0.5 else ((a, "+", d), (a + d, "+", p))
+    steps = [first, second, *(_sum(*one) for one in sums), _sum(a + p + d, "-", q)]
     pieces: list[Piece] = []
-    for label, line in zip("ABCDE", lines, strict=True):
-        pieces += [Piece(f"{label}: " if label == "A" else f"\n{label}: "), *line]
+    for label, step in zip("ABCDE", steps, strict=True):
+        pieces += [Piece(f"{label}: " if label == "A" else f"\n{label}: "), *step]
     return tuple(pieces)
-
-
-def lines_of(pieces: Working) -> list[Working]:
-    """The working's lines, without labels and line breaks."""
-    lines: list[list[Piece]] = []
-    for piece in pieces:
-        if re.fullmatch(r"\n?[A-E]: ", piece.text):
-            lines.append([])
-        else:
-            lines[-1].append(piece)
-    return [tuple(line) for line in lines]
 
 
 def text_of(pieces: Sequence[Piece]) -> str:
@@ -69,48 +61,35 @@ def answer_of(operands: Operands) -> str:
     return str(result(operands))
 
 
-def is_gap(fact: str) -> bool:
-    """Whether the fact is one of those left out of the schooling: a fixed share of two-digit times two-digit.
+def is_hard(left: int, right: int) -> bool:
+    """Whether both factors have tens and units."""
+    return all(factor > 10 and factor % 10 for factor in (left, right))
 
-    What one way of working does not know, another does: that is what a vote and a debate live on.
-    """
-    factors = re.fullmatch(r"(\d+)\*(\d+)", fact)
-    if factors is None:
+
+def is_gap(left: int, right: int) -> bool:
+    """Whether the product is one of the hard ones that are never taught by heart: a fixed share of them."""
+    if not is_hard(left, right):
         return False
-    low, high = sorted(map(int, factors.groups()))
-    if low < 11 or not low % 10 or not high % 10:
-        return False
+    low, high = sorted((left, right))
     return int.from_bytes(hashlib.sha256(f"{low}*{high}".encode()).digest()[:4]) < GAPS * 2**32
 
 
-def _product(left: int, right: int, rng: random.Random) -> Working:
-    if rng.random() < 0.5:
-        left, right = right, left
-    ways = ["direct"]
-    if left > 10 and left % 10:
-        ways.append("split left")
-    if right > 10 and right % 10:
-        ways.append("split right")
-    whole = f"{left}*{right}"
-    match rng.choice(ways):
-        case "split left":
-            tens, units = (left // 10 * 10, right), (left % 10, right)
-        case "split right":
-            tens, units = (left, right // 10 * 10), (left, right % 10)
-        case _:
-            return (Piece(f"{whole}="), Piece(str(left * right), whole))
-    first, second = (f"{x}*{y}" for x, y in (tens, units))
-    high, low = tens[0] * tens[1], units[0] * units[1]
-    return (
-        Piece(f"{whole}={first}+{second}="),
-        Piece(str(high), first),
-        Piece("+"),
-        Piece(str(low), second),
-        Piece("="),
-        Piece(str(high + low), f"{high}+{low}"),
-    )
+def _product(
+    left: int, right: int, rng: random.Random, careful: bool, recall: Callable[[int, int], int]
+) -> tuple[Working, int]:
+    ways = [side for side, factor in (("left", left), ("right", right)) if factor > 10 and factor % 10]
+    by_heart = rng.random() < BY_HEART_SHARE and not (careful and is_hard(left, right))
+    if by_heart or not ways:
+        product = recall(left, right)
+        return (Piece(f"{left}*{right}{BY_HEART}"), Piece(str(product), taught=not is_gap(left, right))), product
+    if rng.choice(ways) == "left":
+        tens, units = (left // 10 * 10, right), (left % 10, right)
+    else:
+        tens, units = (left, right // 10 * 10), (left, right % 10)
+    (first, high), (second, low) = ((f"{x}*{y}", x * y) for x, y in (tens, units))
+    return (Piece(f"{left}*{right}={first}+{second}={high}+{low}={high + low}"),), high + low
 
 
-def _sum(left: int, operator: str, right: int) -> Working:
-    total = left + right if operator == "+" else left - right
-    return (Piece(f"{left}{operator}{right}="), Piece(str(total), f"{left}{operator}{right}"))
+def _sum(left: int, sign: str, right: int) -> Working:
+    total = left + right if sign == "+" else left - right
+    return (Piece(f"{left}{sign}{right}={total}"),)

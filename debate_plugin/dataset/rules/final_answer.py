@@ -14,11 +14,12 @@ from debate_plugin.transcript import Transcript
 
 
 def final_answer(transcript: Transcript) -> list[SftRow] | NoRow:
-    """One row; none where nothing was decided."""
+    """One row; none where nothing was decided, or where it was to be cleaned and was not."""
     outcome = transcript.outcome
     if outcome.text is None or outcome.debater is None:
         return NoRow("no decision")
-    # Where the cleaner lost the answer the uncleaned text stands: debate talk is better than another answer.
+    if outcome.cleaned is None and transcript.settings["clean"]:
+        return NoRow("the cleaner lost the answer")  # and debate talk is nothing to train on
     answer = outcome.cleaned or _in_prose(without_confidence(outcome.text))
     spoken = [
         reply
