@@ -10,15 +10,29 @@ if TYPE_CHECKING:
     from debate_plugin.directions import Directions
     from debate_plugin.engine import Engine
     from debate_plugin.messages import DebateDecided, DebateStarted, QuestionMessage, RoundVoted, TurnReplied
-    from debate_plugin.protocol import Outcome, Plan, Reply, Turn, debate
+    from debate_plugin.plan import Plan
+    from debate_plugin.protocol import Outcome, debate
     from debate_plugin.question import Question, read_questions
     from debate_plugin.recorder import Recorder
     from debate_plugin.series import Series, generate
     from debate_plugin.stateless_agent import StatelessAgent
+    from debate_plugin.stopping import agreement, stable, unanimity
     from debate_plugin.store import Store
     from debate_plugin.team import DebateTeam
-    from debate_plugin.topology import Topology, complete, ring
+    from debate_plugin.topology import (
+        Topology,
+        by_round,
+        chain,
+        complete,
+        edges,
+        from_graph,
+        groups,
+        random_regular,
+        ring,
+        star,
+    )
     from debate_plugin.transcript import Transcript
+    from debate_plugin.turns import Reply, Turn
 
 # Where each public name lives; imported when it is first asked for, since AutoGen and SQLAlchemy take their time.
 _HOMES = {
@@ -28,25 +42,35 @@ _HOMES = {
     "Directions": "directions",
     "Engine": "engine",
     "Outcome": "protocol",
-    "Plan": "protocol",
+    "Plan": "plan",
     "Question": "question",
     "QuestionMessage": "messages",
     "Recorder": "recorder",
-    "Reply": "protocol",
+    "Reply": "turns",
     "RoundVoted": "messages",
     "Series": "series",
     "StatelessAgent": "stateless_agent",
     "Store": "store",
     "Topology": "topology",
     "Transcript": "transcript",
-    "Turn": "protocol",
+    "Turn": "turns",
     "TurnReplied": "messages",
     "Vote": "answers",
+    "agreement": "stopping",
+    "by_round": "topology",
+    "chain": "topology",
     "complete": "topology",
     "debate": "protocol",
+    "edges": "topology",
+    "from_graph": "topology",
     "generate": "series",
+    "groups": "topology",
+    "random_regular": "topology",
     "read_questions": "question",
     "ring": "topology",
+    "stable": "stopping",
+    "star": "topology",
+    "unanimity": "stopping",
 }
 
 __all__ = [
@@ -70,11 +94,21 @@ __all__ = [
     "Turn",
     "TurnReplied",
     "Vote",
+    "agreement",
+    "by_round",
+    "chain",
     "complete",
     "debate",
+    "edges",
+    "from_graph",
     "generate",
+    "groups",
+    "random_regular",
     "read_questions",
     "ring",
+    "stable",
+    "star",
+    "unanimity",
 ]
 
 

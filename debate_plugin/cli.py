@@ -53,7 +53,9 @@ _debate = _with(
     click.option("--adapter", type=Path, help="LoRA adapter folder to speak with."),
     click.option("--debaters", default=3, show_default=True, type=click.IntRange(min=1)),
     click.option("--rounds", default=2, show_default=True, type=click.IntRange(min=1)),
-    click.option("--topology", default="complete", show_default=True, type=click.Choice(["complete", "ring"])),
+    click.option(
+        "--topology", default="complete", show_default=True, type=click.Choice(["complete", "ring", "star", "chain"])
+    ),
     click.option("--summaries/--no-summaries", default=True, help="Digest what the others said."),
     click.option("--confidence/--no-confidence", default=True, help="Ask for confidence from 1 to 100."),
     click.option("--cleaning/--no-cleaning", default=True, help="Clean the final answer of debate talk."),
@@ -100,13 +102,13 @@ class _Debating:
     def team(self, client: Any, *, kind: Any = "free") -> Any:
         """The team; questions from files bring their own kind."""
         from debate_agents.presets import debategpt
-        from debate_plugin.topology import TOPOLOGIES
+        from debate_plugin.topology import NAMED
 
         return debategpt(
             client,
             debaters=self.debaters,
             rounds=self.rounds,
-            topology=TOPOLOGIES[self.topology],
+            topology=NAMED[self.topology](),
             summaries=self.summaries,
             confidence=self.confidence,
             cleaning=self.cleaning,

@@ -6,6 +6,7 @@ tags, so that a reader can tell who said what.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from string import Template
@@ -116,11 +117,19 @@ Rewrite this reply as a direct answer to the question."""
                 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What another debater said, with its name where names are told."""
+
+    text: str
+    name: str | None = None
+
+
 def open_debate(directions: Directions, question: Question, *, confidence: bool) -> str:
     return _filled(directions.opening, question=question.text, ending=_ending(question.kind, confidence))
 
 
-def rebut(directions: Directions, question: Question, replies: Sequence[str], *, confidence: bool) -> str:
+def rebut(directions: Directions, question: Question, replies: Sequence[Heard], *, confidence: bool) -> str:
     ending = _ending(question.kind, confidence)
     return _filled(directions.rebuttal, question=question.text, replies=_tagged(replies), ending=ending)
 
@@ -136,7 +145,7 @@ def check(directions: Directions, question: Question, *, confidence: bool) -> st
     return _filled(directions.check, question=question.text, ending=_ending(question.kind, confidence))
 
 
-def digest(directions: Directions, question: Question, replies: Sequence[str]) -> str:
+def digest(directions: Directions, question: Question, replies: Sequence[Heard]) -> str:
     return _filled(directions.digest, question=question.text, replies=_tagged(replies))
 
 
@@ -161,9 +170,15 @@ def _ending(kind: AnswerKind, confidence: bool) -> str:
 _COUNTED = {1: "this line", 2: "these two lines"}
 
 
-def _tagged(replies: Sequence[str]) -> str:
-    return "\n".join(_tag("reply", reply) for reply in replies)
+def _tagged(replies: Sequence[Heard]) -> str:
+    return "\n".join(_tag("reply", reply.text, of=reply.name) for reply in replies)
 
 
-def _tag(name: str, text: str) -> str:
-    return f"<{name}>\n{text.strip()}\n</{name}>"
+def _tag(name: str, text: str, *, of: str | None = None) -> str:
+    opened = name if of is None else f'{name} of="{of}"'
+    return f"<{opened}>\n{_as_data(text.strip())}\n</{name}>"
+
+
+def _as_data(text: str) -> str:
+    """The text with our own tags in it made powerless: nobody can end its reply early and speak as somebody else."""
+    return re.sub(r"<(?=\s*/?\s*(?:reply|summary)\b)", "\u2039", text, flags=re.IGNORECASE)

@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Literal
 
 from autogen_agentchat.messages import BaseAgentEvent, TextMessage
+from autogen_core.models import RequestUsage
 
 from debate_plugin.answers import Vote
-from debate_plugin.protocol import Outcome, Reply
+from debate_plugin.protocol import Outcome
 from debate_plugin.question import Question
+from debate_plugin.turns import Reply
 
 
 class QuestionMessage(TextMessage):
@@ -42,6 +44,11 @@ class TurnReplied(BaseAgentEvent):
 
     type: Literal["TurnReplied"] = "TurnReplied"
     reply: Reply
+
+    @classmethod
+    def of(cls, reply: Reply) -> TurnReplied:
+        usage = RequestUsage(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
+        return cls(source=reply.turn.agent, reply=reply, models_usage=usage)
 
     def to_text(self) -> str:
         turn, reply = self.reply.turn, self.reply

@@ -10,10 +10,13 @@ from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage, StopMess
 from autogen_core import CancellationToken, DefaultTopicId, MessageContext, event, rpc
 
 from debate_plugin._autogen import BaseGroupChatManager, GroupChatStart, SerializableException
+from debate_plugin.deciding import vote_of
 from debate_plugin.messages import DebateDecided, DebateStarted, QuestionMessage, RoundVoted, TurnReplied
-from debate_plugin.protocol import Outcome, Plan, Replies, Reply, Stage, debate, read_reply, vote_of
+from debate_plugin.plan import Plan
+from debate_plugin.protocol import Outcome, debate
 from debate_plugin.question import AnswerKind, Question
 from debate_plugin.seat import TurnAnswer, TurnRequest
+from debate_plugin.turns import Replies, Reply, Stage, read_reply
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class Moderator(BaseGroupChatManager):
         self._stage: Stage = ()
         self._stage_number = 0  # never reset, so that an answer to a cancelled debate is told from one to this debate
         self._replies: dict[int, Reply] = {}
+        self._said: list[BaseAgentEvent | BaseChatMessage] = []  # what the termination condition has not seen yet
+        self._halted: str | None = None  # why, once the termination condition says so
 
     async def validate_group_state(self, messages: list[BaseChatMessage] | None) -> None:
         if not messages:
@@ -61,7 +66,8 @@ class Moderator(BaseGroupChatManager):
                 system_messages=dict(self._table.system_messages),
             )
         )
-        self._flow = debate(question, self._table.debaters, self._table.plan)
+        self._flow = debate(question, self._table.debaters, self._table.plan, halted=lambda: self._halted is not None)
+        self._halted, self._said = None, list(messages)
         await self._advance(None, ctx.cancellation_token)
 
     @event
@@ -90,12 +96,25 @@ class Moderator(BaseGroupChatManager):
         self._replies[message.place] = reply
         stage_complete = len(self._replies) == len(self._stage)  # before awaiting: answers arrive concurrently
         replies = [self._replies[place] for place in sorted(self._replies)]
-        await self._say(TurnReplied(source=turn.agent, reply=reply))
+        replied = TurnReplied.of(reply)
+        self._said.append(replied)
+        await self._say(replied)
         if not stage_complete:
             return
         if turn.role == "debater":
             await self._say(RoundVoted(source=self._name, round=turn.round, vote=vote_of(question, replies)))
+        await self._consult()
         await self._advance(replies, token)
+
+    async def _consult(self) -> None:
+        """Show the termination condition all messages since it was last asked, those of a whole stage at once."""
+        if self._termination_condition is None or self._halted is not None:
+            return
+        said, self._said = self._said, []
+        stop = await self._termination_condition(said)
+        if stop is not None:
+            self._halted = stop.content
+            await self._termination_condition.reset()
 
     async def _advance(self, replies: Replies | None, token: CancellationToken) -> None:
         """Take the next stage from the protocol and ask its turns, or announce the outcome."""
@@ -120,7 +139,12 @@ class Moderator(BaseGroupChatManager):
         await self._say(DebateDecided(source=self._name, outcome=outcome))
         await self._say(TextMessage(content=outcome.final, source=self._name))
         await self._signal_termination(
-            StopMessage(content=f"The debate was decided by {outcome.decided_by}.", source=self._name)
+            StopMessage(
+                content=f"{self._halted}; decided by {outcome.decided_by}"
+                if self._halted is not None
+                else f"The debate was decided by {outcome.decided_by}.",
+                source=self._name,
+            )
         )
 
     async def _say(self, message: BaseAgentEvent | BaseChatMessage) -> None:
@@ -141,3 +165,6 @@ class Moderator(BaseGroupChatManager):
         self._stage = ()
         self._stage_number += 1
         self._replies = {}
+        self._said, self._halted = [], None
+        if self._termination_condition is not None:
+            await self._termination_condition.reset()

@@ -9,9 +9,9 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from debate_plugin.messages import DebateDecided, DebateStarted, TurnReplied
-from debate_plugin.protocol import Reply, broke_down
 from debate_plugin.store import Store
 from debate_plugin.transcript import Transcript
+from debate_plugin.turns import Reply, broke_down
 
 _Item = TypeVar("_Item")
 _ROLES = ("summarizer", "debater", "judge", "cleaner")  # in the order in which they speak in a round

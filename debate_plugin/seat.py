@@ -15,7 +15,7 @@ from autogen_core import CancellationToken, DefaultTopicId, MessageContext, even
 from pydantic import BaseModel
 
 from debate_plugin._autogen import ChatAgentContainer
-from debate_plugin.protocol import Turn
+from debate_plugin.turns import Turn
 
 
 class TurnRequest(BaseModel):

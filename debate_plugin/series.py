@@ -12,12 +12,13 @@ from typing import Any
 from autogen_core import CancellationToken
 
 from debate_plugin.messages import DebateDecided, QuestionMessage, TurnReplied
-from debate_plugin.protocol import Outcome, Reply, broke_down
+from debate_plugin.protocol import Outcome
 from debate_plugin.question import Question
 from debate_plugin.recorder import Recorder
 from debate_plugin.store import Store
 from debate_plugin.team import DebateTeam
 from debate_plugin.transcript import debate_id, plan_settings
+from debate_plugin.turns import Reply, broke_down
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,19 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from autogen_agentchat.agents import AssistantAgent
-from autogen_agentchat.base import ChatAgent, Team
+from autogen_agentchat.base import ChatAgent, Team, TerminationCondition
 from autogen_agentchat.messages import MessageFactory
 from autogen_agentchat.teams import BaseGroupChat
 from autogen_core import AgentRuntime
 
 from debate_plugin._autogen import ChatAgentContainer, SequentialRoutedAgent
+from debate_plugin.deciding import CRITERIA
 from debate_plugin.messages import DEBATE_MESSAGES
 from debate_plugin.moderator import Moderator, Table
-from debate_plugin.protocol import Plan
+from debate_plugin.plan import Plan
 from debate_plugin.question import AnswerKind
 from debate_plugin.seat import Seat
 from debate_plugin.stateless_agent import StatelessAgent
-from debate_plugin.topology import hearing
 
 
 class DebateTeam(BaseGroupChat):
@@ -27,6 +27,9 @@ class DebateTeam(BaseGroupChat):
     Each run is one debate over its task: the debaters' contexts start empty, the stages of the protocol run
     concurrently, and the last chat message of the result is the final answer. Whatever one debater says reaches
     another only through the protocol.
+
+    A `termination_condition` sees the question, and then the messages of each whole stage (`TurnReplied`, with their
+    usage); once it holds, no further round is begun and what was said decides. `Plan.stop` is for conditions on votes.
 
     Raises:
         ValueError: a role that the plan needs has no agent, two agents share a name, or the topology does not fit.
@@ -41,6 +44,7 @@ class DebateTeam(BaseGroupChat):
         cleaner: ChatAgent | None = None,
         plan: Plan | None = None,
         kind: AnswerKind = "free",
+        termination_condition: TerminationCondition | None = None,
         name: str = "debate",
         description: str = "A debate that ends in one answer.",
         runtime: AgentRuntime | None = None,
@@ -51,7 +55,7 @@ class DebateTeam(BaseGroupChat):
         roles = {"summarizer": summarizer, "judge": judge, "cleaner": cleaner}
         needed = {
             "summarizer": plan.digest != "none",
-            "judge": plan.decide == "judge",
+            "judge": "judge" in CRITERIA[plan.decide],
             "cleaner": plan.clean,
         }
         servants: list[ChatAgent] = []
@@ -72,7 +76,8 @@ class DebateTeam(BaseGroupChat):
             raise ValueError(f"expected different names for all agents and the team, got {doubled[0]!r} twice")
         if plan.quorum > len(names):
             raise ValueError(f"expected a quorum of at most the {len(names)} debaters, got {plan.quorum}")
-        hearing(plan.topology, names)  # raises for a topology that does not fit, now rather than in the first debate
+        for number in range(2, plan.rounds + 1):  # a topology that does not fit raises now, not in the first debate
+            plan.topology.hearing(names, number)
         participants: list[ChatAgent | Team] = [*debaters, *servants]
         super().__init__(
             name=name,
@@ -80,6 +85,7 @@ class DebateTeam(BaseGroupChat):
             participants=participants,
             group_chat_manager_name=name,
             group_chat_manager_class=Moderator,
+            termination_condition=termination_condition,
             runtime=runtime,
             custom_message_types=list(DEBATE_MESSAGES),
         )

@@ -17,9 +17,10 @@ from typing import Any, Literal, TypedDict
 
 from pydantic import BaseModel
 
-from debate_plugin.protocol import Outcome, Plan, Reply
+from debate_plugin.plan import Plan
+from debate_plugin.protocol import Outcome
 from debate_plugin.question import Question
-from debate_plugin.topology import hearing
+from debate_plugin.turns import Reply
 
 SCHEMA_VERSION = 1
 
@@ -77,15 +78,21 @@ class Transcript(BaseModel):
 
 
 def plan_settings(plan: Plan, debaters: Sequence[str]) -> dict[str, Any]:
-    """The plan as plain data, the topology as who hears whom."""
+    """The plan as plain data, the topology as who hears whom in each round from the second."""
     return {
         "rounds": plan.rounds,
-        "hears": {name: list(heard) for name, heard in hearing(plan.topology, debaters).items()},
+        "hears": [
+            {name: list(heard) for name, heard in plan.topology.hearing(debaters, number).items()}
+            for number in range(2, plan.rounds + 1)
+        ],
+        "anonymous": plan.anonymous,
+        "distinct": plan.distinct,
         "digest": plan.digest,
         "confidence": plan.confidence,
         "decide": plan.decide,
         "clean": plan.clean,
-        "enough": plan.enough,
+        "stop": plan.stop.name if plan.stop is not None else None,
+        "audit": plan.audit,
         "quorum": plan.quorum,
         "seed": plan.seed,
         "directions": asdict(plan.directions),

@@ -15,7 +15,7 @@ async def main() -> None:
         team = DebateTeam(
             [debater("ada", bold), debater("ben", bold), debater("cleo", calm), debater("dan", calm)],
             judge=judge(calm),
-            plan=Plan(rounds=2, topology=ring, decide="judge"),
+            plan=Plan(rounds=2, topology=ring(), decide="judge"),
             kind="number",
         )
         result = await team.run(task="What is the result of 3+12*17+8-5*9?")

@@ -38,5 +38,7 @@ def test_each_kind_of_answer_has_its_ending() -> None:
 
 
 def test_replies_stand_between_tags_and_braces_and_dollars_survive() -> None:
-    prompt = say.rebut(Directions(), QUESTION, ["it is {3} $money", "4"], confidence=True)
+    prompt = say.rebut(
+        Directions(), QUESTION, [say.Heard(text="it is {3} $money"), say.Heard(text="4")], confidence=True
+    )
     assert "<reply>\nit is {3} $money\n</reply>\n<reply>\n4\n</reply>" in prompt

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import networkx as nx
 import pytest
@@ -9,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from debate_plugin import Plan, Question, Turn, debate
-from debate_plugin.protocol import Outcome, Reply, Stage, read_reply, read_score
-from debate_plugin.topology import hearing, ring
+from debate_plugin.deciding import CRITERIA, Decide
+from debate_plugin.protocol import Outcome
+from debate_plugin.stopping import agreement, stable, unanimity
+from debate_plugin.topology import by_round, chain, complete, from_graph, ring
+from debate_plugin.turns import Reply, Stage, read_reply, read_score
 
 QUESTION = Question.of("What is 2+2?", kind="number")
 NAMES = ("ada", "ben", "cleo")
@@ -69,12 +73,45 @@ def test_when_the_summarizer_fails_the_replies_themselves_are_heard() -> None:
 
 def test_a_debate_that_agrees_enough_ends_without_another_round() -> None:
     speak = says({("cleo", 1): "Answer: 5"})
-    stages, outcome = play(Plan(enough=0.6, rounds=3), speak)
+    stages, outcome = play(Plan(stop=agreement(0.6), rounds=3), speak)
     assert len(stages) == 1 and (outcome.answer, outcome.round) == ("4", 1)
-    stages, outcome = play(Plan(enough=0.7, rounds=3), speak)
+    stages, outcome = play(Plan(stop=agreement(0.7), rounds=3), speak)
     assert len(stages) == 2 and outcome.round == 2
     with pytest.raises(ValueError, match="a share of agreement"):
-        Plan(enough=2)
+        agreement(2)
+
+
+def test_unanimity_is_of_all_who_sit_there() -> None:
+    assert len(play(Plan(stop=unanimity()), says({}))[0]) == 1
+    assert len(play(Plan(stop=unanimity()), says({("cleo", 1): "hm"}))[0]) == 2
+    assert len(play(Plan(stop=agreement(1)), says({("cleo", 1): "hm"}))[0]) == 1
+
+
+def test_an_answer_that_stays_ends_the_debate() -> None:
+    changing = says({(name, 1): "Answer: 5" for name in NAMES})
+    assert len(play(Plan(stop=stable(2), rounds=5), changing)[0]) == 3
+    assert len(play(Plan(stop=stable(3), rounds=5), changing)[0]) == 4
+    assert len(play(Plan(stop=stable(2), rounds=4), lambda turn: "hm")[0]) == 4
+    with pytest.raises(ValueError, match="at least two rounds"):
+        stable(1)
+
+
+def test_conditions_join() -> None:
+    always, never = agreement(0.1), stable(9)
+    assert len(play(Plan(stop=always | never), says({}))[0]) == 1
+    assert len(play(Plan(stop=always & never), says({}))[0]) == 2
+    assert (always & never).name == "(agreement of 0.1 and stable for 9 rounds)"
+
+
+def test_an_audit_holds_a_share_of_the_stopped_debates_to_the_end_and_says_so() -> None:
+    plan = Plan(stop=agreement(0.5), audit=0.3)
+    held = [play(plan, says({}), question=Question.of(f"What is {n}+0?", kind="number")) for n in range(200)]
+    audited = [len(stages) == 2 for stages, _ in held]
+    assert 0.2 < sum(audited) / 200 < 0.4
+    assert [outcome.audited for _, outcome in held] == audited
+    assert not play(Plan(), says({}))[1].audited
+    with pytest.raises(ValueError, match="to audit, got 2"):
+        Plan(audit=2)
 
 
 def test_an_empty_digest_is_no_digest() -> None:
@@ -189,20 +226,21 @@ def test_scores_are_read_from_0_to_5(text: str, score: float | None) -> None:
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[tuple[str, ...], "nx.DiGraph[str]", Plan]:
+def tables(draw: st.DrawFn) -> tuple[tuple[str, ...], Plan]:
     names = tuple(f"d{number}" for number in range(draw(st.integers(1, 6))))
-    edges = [(a, b) for a in names for b in names if a != b and draw(st.booleans())]
-    graph: nx.DiGraph[str] = nx.DiGraph(edges)
-    graph.add_nodes_from(names)
-    plan = Plan(rounds=draw(st.integers(1, 3)), topology=lambda _: graph, seed=draw(st.integers(0, 9)))
-    return names, graph, plan
+    graphs = []
+    for _ in range(2):
+        graph: nx.DiGraph[str] = nx.DiGraph([(a, b) for a in names for b in names if a != b and draw(st.booleans())])
+        graph.add_nodes_from(names)
+        graphs.append(from_graph(graph))
+    return names, Plan(rounds=draw(st.integers(1, 3)), topology=by_round(graphs), seed=draw(st.integers(0, 9)))
 
 
 @given(tables(), st.integers(0, 10_000))
 def test_a_debater_hears_exactly_its_neighbours_last_replies_and_never_itself(
-    table: tuple[tuple[str, ...], "nx.DiGraph[str]", Plan], chance: int
+    table: tuple[tuple[str, ...], Plan], chance: int
 ) -> None:
-    names, _, plan = table
+    names, plan = table
     rng = random.Random(chance)
     said: dict[tuple[str, int], str | None] = {}
 
@@ -212,9 +250,9 @@ def test_a_debater_hears_exactly_its_neighbours_last_replies_and_never_itself(
         return words
 
     stages, outcome = play(plan, speak, names=names)
-    hears = hearing(plan.topology, names)
     for stage in stages[1:]:
         for turn in stage:
+            hears = plan.topology.hearing(names, turn.round)
             for name in names:
                 for number in range(1, plan.rounds + 1):
                     usable = (said.get((name, number)) or "").startswith("word")
@@ -225,10 +263,8 @@ def test_a_debater_hears_exactly_its_neighbours_last_replies_and_never_itself(
 
 
 @given(tables(), st.integers(0, 10_000))
-def test_same_seed_and_same_replies_give_the_same_debate(
-    table: tuple[tuple[str, ...], "nx.DiGraph[str]", Plan], chance: int
-) -> None:
-    names, _, plan = table
+def test_same_seed_and_same_replies_give_the_same_debate(table: tuple[tuple[str, ...], Plan], chance: int) -> None:
+    names, plan = table
 
     def speak(turn: Turn) -> str:
         return f"Answer: {random.Random(f'{chance}{turn.agent}{turn.round}').randrange(3)}"
@@ -249,5 +285,100 @@ def test_peers_come_in_a_seeded_order_that_differs_between_debaters() -> None:
 
 def test_a_ring_keeps_the_far_side_unheard() -> None:
     names = ("ada", "ben", "cleo", "dan")
-    stages, _ = play(Plan(topology=ring), lambda turn: f"{turn.agent} Answer: 4", names=names)
+    stages, _ = play(Plan(topology=ring()), lambda turn: f"{turn.agent} Answer: 4", names=names)
     assert "cleo" not in stages[1][0].prompt
+
+
+def test_who_is_heard_may_change_from_round_to_round() -> None:
+    plan = Plan(rounds=3, topology=by_round([chain(), complete()]))
+    stages, _ = play(plan, lambda turn: f"{turn.agent}{turn.round} Answer: 4")
+    assert "cleo1" not in stages[1][0].prompt
+    assert "cleo2" in stages[2][0].prompt
+
+
+def test_peers_are_anonymous_unless_names_are_asked_for() -> None:
+    def openings(plan: Plan) -> str:
+        return play(plan, lambda turn: "Answer: 4")[0][1][0].prompt
+
+    assert "ben" not in openings(Plan())
+    assert '<reply of="ben">\nAnswer: 4\n</reply>' in openings(Plan(anonymous=False))
+
+
+@pytest.mark.parametrize(("confidence", "heard"), [("private", False), ("shared", True)])
+def test_a_private_confidence_counts_and_is_not_heard(confidence: Literal["private", "shared"], heard: bool) -> None:
+    said = {"ada": "Answer: 4\nConfidence: 37", "ben": "Answer: 5\nConfidence: 83"}
+    stages, outcome = play(Plan(confidence=confidence), lambda turn: said[turn.agent], names=("ada", "ben"))
+    assert ("83" in stages[1][0].prompt) is heard
+    assert (outcome.answer, outcome.decided_by) == ("5", "confidence")
+
+
+def test_of_equal_answers_the_surest_alone_is_heard_where_asked_for() -> None:
+    names = ("ada", "ben", "cleo", "dan")
+    said = {"ben": "x1 Answer: 4\nConfidence: 60", "cleo": "x2 Answer: 4.0\nConfidence: 90", "dan": "x3 Answer: 5"}
+    stages, _ = play(Plan(distinct=True), lambda turn: said.get(turn.agent, "Answer: 6"), names=names)
+    heard = stages[1][0].prompt
+    assert ("x1" in heard, "x2" in heard, "x3" in heard) == (False, True, True)
+
+
+SPLIT = {"ada": "Answer: 4\nConfidence: 30", "ben": "Answer: 4\nConfidence: 30", "cleo": "Answer: 5\nConfidence: 90"}
+
+
+@pytest.mark.parametrize(
+    ("decide", "answer", "decided_by"),
+    [("majority", "4", "majority"), ("confidence", "5", "confidence"), ("surest", "5", "surest")],
+)
+def test_votes_may_weigh_as_much_as_their_confidence(decide: Decide, answer: str, decided_by: str) -> None:
+    outcome = play(Plan(decide=decide), lambda turn: SPLIT[turn.agent])[1]
+    assert (outcome.answer, outcome.decided_by) == (answer, decided_by)
+
+
+def test_confidences_add_up_and_one_that_was_not_stated_adds_nothing() -> None:
+    said = {"ada": "Answer: 4\nConfidence: 50", "ben": "Answer: 4\nConfidence: 45", "cleo": SPLIT["cleo"]}
+    assert play(Plan(decide="confidence"), lambda turn: said[turn.agent])[1].answer == "4"
+    unsaid = says({("cleo", 2): "Answer: 5\nConfidence: 1"})
+    assert play(Plan(decide="confidence"), unsaid)[1].answer == "5"
+    assert play(Plan(decide="confidence"), says({("cleo", 2): "Answer: 5"}))[1].decided_by == "majority"
+
+
+def test_over_the_whole_trajectory_an_opening_keeps_its_vote() -> None:
+    swayed = says({("ben", 2): "Answer: 5", ("cleo", 2): "Answer: 5", ("cleo", 1): "Answer: 5"}, otherwise="Answer: 4")
+    assert play(Plan(), swayed)[1].answer == "5"
+    talked_round = says({(name, 2): "Answer: 5" for name in ("ben", "cleo")}, otherwise="Answer: 4")
+    outcome = play(Plan(decide="trajectory"), talked_round)[1]
+    assert (outcome.answer, outcome.decided_by, outcome.debater, outcome.round) == ("4", "trajectory", "ada", 2)
+    gone = says({(name, 2): "hm" for name in NAMES} | {("ada", 2): "Answer: 5"}, otherwise="Answer: 4")
+    outcome = play(Plan(decide="trajectory"), gone)[1]
+    assert (outcome.answer, outcome.round) == ("4", 1)
+
+
+def test_a_judge_may_be_asked_on_ties_alone() -> None:
+    def speak(turn: Turn) -> str:
+        if turn.role == "judge":
+            return "Score: 5" if "Answer: 5" in turn.prompt else "Score: 2"
+        return {"ada": "Answer: 4\nConfidence: 90", "ben": "Answer: 5"}.get(turn.agent, "Answer: 4")
+
+    stages, outcome = play(Plan(decide="judge on ties"), speak)
+    assert len(stages) == 2 and outcome.decided_by == "majority"
+    stages, outcome = play(Plan(decide="judge on ties"), speak, names=("ada", "ben"))
+    assert len(stages) == 3 and (outcome.answer, outcome.decided_by) == ("5", "judge")
+
+
+@given(st.lists(st.sampled_from(["4", "5", "6", None]), min_size=1, max_size=7), st.sampled_from(sorted(CRITERIA)))
+def test_an_abstention_never_wins_and_names_do_not_matter(answers: list[str | None], decide: Decide) -> None:
+    def decided(prefix: str) -> Outcome:
+        names = [f"{prefix}{seat}" for seat in range(len(answers))]
+
+        def speak(turn: Turn) -> str:
+            if turn.role == "judge":
+                return "Score: 3"
+            answer = answers[names.index(turn.agent)]
+            return "I pass." if answer is None else f"Answer: {answer}"
+
+        return play(Plan(decide=decide), speak, names=names)[1]
+
+    outcome = decided("a")
+    assert outcome.answer == decided("z").answer
+    if outcome.answer is None:
+        assert set(answers) == {None}
+    else:
+        assert answers.count(outcome.answer) == max(answers.count(one) for one in answers if one is not None)

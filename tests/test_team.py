@@ -9,7 +9,12 @@ import pytest
 from actors import lines, of_type, scripted_team
 from autogen_agentchat.agents import BaseChatAgent
 from autogen_agentchat.base import Response, TaskResult
-from autogen_agentchat.conditions import MaxMessageTermination
+from autogen_agentchat.conditions import (
+    ExternalTermination,
+    FunctionalTermination,
+    MaxMessageTermination,
+    TokenUsageTermination,
+)
 from autogen_agentchat.messages import BaseChatMessage, TextMessage
 from autogen_agentchat.teams import RoundRobinGroupChat
 from autogen_agentchat.ui import Console
@@ -87,7 +92,7 @@ async def test_the_console_shows_a_debate_that_can_be_followed() -> None:
 
 async def test_debaters_hear_their_neighbours_and_nobody_else() -> None:
     agents = [Echo(name) for name in ("ada", "ben", "cleo", "dan")]
-    await DebateTeam(agents, plan=Plan(topology=ring), kind="number").run(task="What is 2+2?")
+    await DebateTeam(agents, plan=Plan(topology=ring()), kind="number").run(task="What is 2+2?")
     opening, rebuttal = agents[0].heard
     assert opening.startswith("What is 2+2?")
     assert "ben says" in rebuttal and "dan says" in rebuttal
@@ -251,3 +256,35 @@ async def test_an_empty_task_is_refused() -> None:
 async def test_the_stream_ends_with_the_result() -> None:
     items = [item async for item in scripted_team(AGREEING).run_stream(task="What is 2+2?")]
     assert isinstance(items[-1], TaskResult)
+
+
+async def test_a_termination_condition_sees_whole_stages_and_lets_what_was_said_decide() -> None:
+    seen: list[list[str]] = []
+
+    def watch(messages: Sequence[object]) -> bool:
+        seen.append([type(message).__name__ for message in messages])
+        return len(seen) == 1
+
+    team = DebateTeam(
+        [Echo(name) for name in ("ada", "ben", "cleo")],
+        plan=Plan(rounds=5),
+        kind="number",
+        termination_condition=FunctionalTermination(watch),
+    )
+    for _ in range(2):  # and it is ready for another debate
+        seen.clear()
+        result = await team.run(task="What is 2+2?")
+        assert seen == [["TextMessage", "TurnReplied", "TurnReplied", "TurnReplied"]]
+        (decided,) = of_type(DebateDecided, result.messages)
+        assert (decided.outcome.answer, decided.outcome.round) == ("4", 1)
+        assert result.messages[-1].to_text() == "ada says. Answer: 4"
+        assert "decided by majority" in (result.stop_reason or "")
+
+
+async def test_tokens_and_a_hand_from_outside_end_a_debate_too() -> None:
+    scripted = scripted_team(AGREEING, plan=Plan(rounds=2), termination_condition=TokenUsageTermination(1))
+    assert len(of_type(RoundVoted, (await scripted.run(task="What is 2+2?")).messages)) == 1
+    hand = ExternalTermination()
+    hand.set()
+    team = scripted_team(AGREEING, plan=Plan(rounds=2), termination_condition=hand)
+    assert len(of_type(RoundVoted, (await team.run(task="What is 2+2?")).messages)) == 1

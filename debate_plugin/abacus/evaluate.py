@@ -31,8 +31,10 @@ from debate_plugin.answers import (
     without_confidence,
 )
 from debate_plugin.evaluation.arithmetic import Split, questions
-from debate_plugin.protocol import Outcome, Plan, Replies, Reply, Stage, debate, read_reply, read_score
+from debate_plugin.plan import Plan
+from debate_plugin.protocol import Outcome, debate
 from debate_plugin.question import Question
+from debate_plugin.turns import Replies, Reply, Stage, read_reply, read_score
 
 DRAWS = 12  # samples of every question
 _SYSTEMS = {"summarizer": cast.SUMMARIZER, "judge": cast.JUDGE, "cleaner": cast.CLEANER}

@@ -12,7 +12,7 @@ from debate_plugin.abacus.replies import Case, Said, cleaned, scrambled, summari
 from debate_plugin.abacus.tokenizer import END, rendered
 from debate_plugin.abacus.workings import Working, answer_of, working
 from debate_plugin.answers import same_answer
-from debate_plugin.directions import Directions
+from debate_plugin.directions import Directions, Heard
 from debate_plugin.evaluation.arithmetic import Operands, question
 
 DIRECTIONS = Directions()
@@ -87,7 +87,7 @@ class Teacher:
     def summary(self, case: Case) -> Row:
         confident = self._mostly()
         replies = self._to_repeat(case, self.rng.choice((1, 2, 2, 3, 4)))
-        texts = [reply.with_confidence(confident) for reply in replies]
+        texts = [Heard(text=reply.with_confidence(confident)) for reply in replies]
         messages = [("system", cast.SUMMARIZER), ("user", say.digest(DIRECTIONS, case.question, texts))]
         summary = "\n".join(summarized(reply, confidence=confident) for reply in replies)
         return _row(messages, [(summary, True)])
@@ -127,7 +127,7 @@ class Teacher:
             prompt = say.rebut_digest(DIRECTIONS, asked, summary, confidence=confident)
             first = phrases.COMPARED_SUMMARY
         else:
-            said = [peer.with_confidence(confident) for peer in peers]
+            said = [Heard(text=peer.with_confidence(confident)) for peer in peers]
             prompt, first = say.rebut(DIRECTIONS, asked, said, confidence=confident), phrases.COMPARED
         messages = [
             ("system", cast.DEBATER),

@@ -75,15 +75,15 @@ def _constant_lines() -> set[str]:
     lines.add(cast.PERSONA)
 
     def prompts(number: int) -> list[str]:
-        asked, texts = question((number,) * 6), [str(number)]
+        asked, texts = question((number,) * 6), [say.Heard(text=str(number))]
         return [
             *(say.open_debate(plain, asked, confidence=on) for on in (True, False)),
             *(say.rebut(plain, asked, texts, confidence=on) for on in (True, False)),
-            *(say.rebut_digest(plain, asked, texts[0], confidence=on) for on in (True, False)),
+            *(say.rebut_digest(plain, asked, str(number), confidence=on) for on in (True, False)),
             *(say.check(plain, asked, confidence=on) for on in (True, False)),
             say.digest(plain, asked, texts),
-            say.judge(plain, asked, texts[0]),
-            say.clean(plain, asked, texts[0]),
+            say.judge(plain, asked, str(number)),
+            say.clean(plain, asked, str(number)),
         ]
 
     for first, second in zip(prompts(1), prompts(2), strict=True):

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
-from debate_plugin.protocol import Reply
 from debate_plugin.transcript import Message, Transcript
+from debate_plugin.turns import Reply
 
 
 class Origin(TypedDict):

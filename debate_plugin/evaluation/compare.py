@@ -20,9 +20,10 @@ from debate_plugin.answers import Ballot, count_votes, read_answer, read_confide
 from debate_plugin.errors import InputError, RunError
 from debate_plugin.evaluation.statistics import Estimate, estimate
 from debate_plugin.messages import DebateDecided, QuestionMessage, TurnReplied
-from debate_plugin.protocol import Outcome, Reply, broke_down
+from debate_plugin.protocol import Outcome
 from debate_plugin.question import Question
 from debate_plugin.team import DebateTeam
+from debate_plugin.turns import Reply, broke_down
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ from debate_plugin.evaluation.compare import Contestant, Scores, compare
 from debate_plugin.evaluation.statistics import paired_difference
 from debate_plugin.progress import Bars, silent
 from debate_plugin.series import Series, generate
+from debate_plugin.stopping import agreement
 from debate_plugin.store import Store
 from debate_plugin.team import DebateTeam
 from debate_plugin.training.lora import LoraSettings
@@ -95,7 +96,7 @@ def demo_team(debaters: ChatCompletionClient, helper: ChatCompletionClient, demo
         debaters,
         debaters=5,
         summaries=False,
-        enough=demo.agreement,
+        stop=agreement(demo.agreement),
         helper_client=helper,
         kind="number",
         seed=demo.seed,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from debate_plugin.answers import same_answer
 from debate_plugin.dataset.rows import NoRow, PreferenceRow, provenance
-from debate_plugin.protocol import Reply
 from debate_plugin.transcript import Message, Transcript
+from debate_plugin.turns import Reply
 
 
 def majority_minority(transcript: Transcript) -> list[PreferenceRow] | NoRow:
