@@ -7,16 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from debate_plugin.answers import Vote
+    from debate_plugin.calibration import Calibration, calibrate
+    from debate_plugin.debate_agent import DebateAgent
     from debate_plugin.directions import Directions
     from debate_plugin.engine import Engine
-    from debate_plugin.messages import DebateDecided, DebateStarted, QuestionMessage, RoundVoted, TurnReplied
+    from debate_plugin.errors import InputError
+    from debate_plugin.messages import (
+        DEBATE_MESSAGES,
+        DebateDecided,
+        DebateStarted,
+        MemberSpoke,
+        QuestionMessage,
+        RoundVoted,
+        TurnAsked,
+        TurnReplied,
+    )
+    from debate_plugin.pair import Pair
     from debate_plugin.plan import Plan
     from debate_plugin.protocol import Outcome, debate
     from debate_plugin.question import Question, read_questions
     from debate_plugin.recorder import Recorder
+    from debate_plugin.seat import Patience
     from debate_plugin.series import Series, generate
     from debate_plugin.stateless_agent import StatelessAgent
-    from debate_plugin.stopping import agreement, stable, unanimity
+    from debate_plugin.stopping import agreement, round_limit, stable, unanimity
     from debate_plugin.store import Store
     from debate_plugin.team import DebateTeam
     from debate_plugin.topology import (
@@ -32,16 +46,23 @@ if TYPE_CHECKING:
         star,
     )
     from debate_plugin.transcript import Transcript
-    from debate_plugin.turns import Reply, Turn
+    from debate_plugin.turns import Reply, ToolUse, Turn
 
 # Where each public name lives; imported when it is first asked for, since AutoGen and SQLAlchemy take their time.
 _HOMES = {
+    "Calibration": "calibration",
+    "DEBATE_MESSAGES": "messages",
+    "DebateAgent": "debate_agent",
     "DebateDecided": "messages",
     "DebateStarted": "messages",
     "DebateTeam": "team",
     "Directions": "directions",
     "Engine": "engine",
+    "MemberSpoke": "messages",
+    "InputError": "errors",
     "Outcome": "protocol",
+    "Pair": "pair",
+    "Patience": "seat",
     "Plan": "plan",
     "Question": "question",
     "QuestionMessage": "messages",
@@ -51,13 +72,16 @@ _HOMES = {
     "Series": "series",
     "StatelessAgent": "stateless_agent",
     "Store": "store",
+    "ToolUse": "turns",
     "Topology": "topology",
     "Transcript": "transcript",
     "Turn": "turns",
+    "TurnAsked": "messages",
     "TurnReplied": "messages",
     "Vote": "answers",
     "agreement": "stopping",
     "by_round": "topology",
+    "calibrate": "calibration",
     "chain": "topology",
     "complete": "topology",
     "debate": "protocol",
@@ -68,18 +92,26 @@ _HOMES = {
     "random_regular": "topology",
     "read_questions": "question",
     "ring": "topology",
+    "round_limit": "stopping",
     "stable": "stopping",
     "star": "topology",
     "unanimity": "stopping",
 }
 
 __all__ = [
+    "DEBATE_MESSAGES",
+    "Calibration",
+    "DebateAgent",
     "DebateDecided",
     "DebateStarted",
     "DebateTeam",
     "Directions",
     "Engine",
+    "InputError",
+    "MemberSpoke",
     "Outcome",
+    "Pair",
+    "Patience",
     "Plan",
     "Question",
     "QuestionMessage",
@@ -89,13 +121,16 @@ __all__ = [
     "Series",
     "StatelessAgent",
     "Store",
+    "ToolUse",
     "Topology",
     "Transcript",
     "Turn",
+    "TurnAsked",
     "TurnReplied",
     "Vote",
     "agreement",
     "by_round",
+    "calibrate",
     "chain",
     "complete",
     "debate",
@@ -106,6 +141,7 @@ __all__ = [
     "random_regular",
     "read_questions",
     "ring",
+    "round_limit",
     "stable",
     "star",
     "unanimity",

@@ -1,14 +1,65 @@
-"""The names of autogen-agentchat 0.7.5 that are not exported; imported here and nowhere else."""
+"""What autogen-agentchat 0.7.5 does not export; imported and touched here and nowhere else."""
 
+from collections.abc import Callable
+from typing import Any
+
+from autogen_agentchat.base import Team
+from autogen_agentchat.teams import BaseGroupChat
 from autogen_agentchat.teams._group_chat._base_group_chat_manager import BaseGroupChatManager
 from autogen_agentchat.teams._group_chat._chat_agent_container import ChatAgentContainer
-from autogen_agentchat.teams._group_chat._events import GroupChatStart, SerializableException
+from autogen_agentchat.teams._group_chat._events import (
+    GroupChatPause,
+    GroupChatResume,
+    GroupChatStart,
+    SerializableException,
+)
 from autogen_agentchat.teams._group_chat._sequential_routed_agent import SequentialRoutedAgent
+from autogen_core import SingleThreadedAgentRuntime
 
 __all__ = [
     "BaseGroupChatManager",
     "ChatAgentContainer",
+    "GroupChatPause",
+    "GroupChatResume",
     "GroupChatStart",
+    "OfKnownHandlers",
     "SequentialRoutedAgent",
     "SerializableException",
+    "abort",
+    "renew",
 ]
+
+
+class OfKnownHandlers(SequentialRoutedAgent):
+    """Finds the handlers of each class once: AutoGen searches the class for them with every agent that it makes."""
+
+    @classmethod
+    def _discover_handlers(cls) -> Any:
+        return _once(cls, "_discover_handlers", super()._discover_handlers)
+
+    @classmethod
+    def _handles_types(cls) -> Any:
+        return _once(cls, "_handles_types", super()._handles_types)
+
+
+_found: dict[tuple[type, str], Any] = {}
+
+
+def _once(cls: type, what: str, find: Callable[[], Any]) -> Any:
+    if (cls, what) not in _found:
+        _found[cls, what] = find()
+    return _found[cls, what]
+
+
+def abort(team: Team) -> None:
+    """End what a group chat's members are doing: cancelled, it waits for them, and stays `running` for as long."""
+    if isinstance(team, BaseGroupChat) and isinstance(team._runtime, SingleThreadedAgentRuntime):
+        for task in list(team._runtime._background_tasks):
+            task.cancel()
+
+
+def renew(team: Team) -> None:
+    """Give a group chat that was cut off new managers: the stock ones keep who was speaking, whatever is loaded."""
+    if isinstance(team, BaseGroupChat) and team._embedded_runtime:
+        team._runtime = SingleThreadedAgentRuntime(ignore_unhandled_exceptions=False)
+        team._initialized = False

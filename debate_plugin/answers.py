@@ -23,18 +23,20 @@ _NUMBER = re.compile(
 _MARKED = re.compile(
     r"\\boxed\s*\{(?P<boxed>(?:[^{}]|\{[^{}]*\})*)\}"
     r"|(?m:^####[ \t]*)(?=-?\$?[\d.,/]+\s*$|-?\$?[\d.,/]+\s*\n)"
-    r"|\banswer\b[*_\s]*(?:is\b|:|=)[*_\s]*:?[*_\s]*(?:\.{3})?",
+    r"|\banswer\b[*_\s]{0,8}(?:is\b|:|=)[*_\s]{0,8}:?[*_\s]{0,8}(?:\.{3})?",
     re.IGNORECASE,
 )
 _CONFIDENCE = re.compile(
-    r"[*_]*\bconfidence(?:\s+(?:score|level))?[\s*_]*(?:\bis\b|:|=)[\s*_]*"
+    r"[*_]{0,4}\bconfidence(?:\s{1,4}(?:score|level))?[\s*_]{0,8}(?:\bis\b|:|=)[\s*_]{0,8}"
     r"(?P<value>\d++(?:\.\d++)?|\.\d++)(?![,\d])"
-    r"(?P<unit>\s*%|\s*/\s*100?\b|\s+out\s+of\s+100?\b)?(?!\s*/)[*_]*",
+    r"(?P<unit>\s*%|\s*/\s*100?\b|\s+out\s+of\s+100?\b)?(?!\s{0,8}/)[*_]{0,4}",
     re.IGNORECASE,
 )
 _OPTION = re.compile(r"(?m)^\s*\(?(?P<letter>[A-Z])[).:]\s+(?P<text>.+?)\s*$")
 _BRACKETED = re.compile(r"[(\[<]([A-Z])[)\]>]")
 _LONGEST_NUMBER = 40  # digits; what is longer is no answer but a runaway reply
+_LONGEST_REPLY = 20_000  # characters, from the end, in which an answer is looked for
+_MOST_MARKERS = 50
 
 
 def read_answer(question: Question, text: str) -> str | None:
@@ -46,9 +48,9 @@ def read_answer(question: Question, text: str) -> str | None:
     text = without_confidence(text)
     if question.kind == "free":
         return text or None
-    text = _plain(text)
+    text = _plain(text[-_LONGEST_REPLY:])
     # "My answer is unchanged" marks nothing: the last marker behind which an answer stands is the one that counts.
-    markers = list(_MARKED.finditer(text))
+    markers = list(_MARKED.finditer(text))[-_MOST_MARKERS:]
     for marker in reversed(markers):
         said = _said(text, marker)
         match question.kind:
@@ -74,6 +76,8 @@ def same_answer(kind: AnswerKind, left: str, right: str) -> bool:
 
     Numbers are compared exactly, save that one with two or more decimals stands for all that round to it.
     """
+    if left == right and kind != "free":
+        return True
     match kind:
         case "number":
             gap = abs(_value(left) - _value(right))
@@ -82,7 +86,7 @@ def same_answer(kind: AnswerKind, left: str, right: str) -> bool:
                 for decimals in (_decimals(left), _decimals(right))
             )
         case "choice":
-            return left == right
+            return False
         case "exact":
             return " ".join(left.casefold().split()) == " ".join(right.casefold().split())
         case "free":

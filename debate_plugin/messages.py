@@ -1,6 +1,7 @@
 """What a debate streams: typed events with a readable text, and the message that hands a team a whole `Question`.
 
-They are events, not chat messages: a team that has a debate as a participant passes on the final answer alone.
+They are events, not chat messages: a team that has a debate as a participant passes on the final answer alone. Each
+says which debate it belongs to, since one stream may hold several at once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from autogen_core.models import RequestUsage
 from debate_plugin.answers import Vote
 from debate_plugin.protocol import Outcome
 from debate_plugin.question import Question
-from debate_plugin.turns import Reply
+from debate_plugin.turns import Reply, Turn
 
 
 class QuestionMessage(TextMessage):
@@ -31,6 +32,7 @@ class DebateStarted(BaseAgentEvent):
     """The question and who is at the table, with the system message of each agent that has one."""
 
     type: Literal["DebateStarted"] = "DebateStarted"
+    debate: str  # an id, the same in all events of a debate, also when it goes on after it was saved and loaded
     question: Question
     debaters: tuple[str, ...]
     system_messages: dict[str, str]
@@ -43,17 +45,24 @@ class TurnReplied(BaseAgentEvent):
     """One reply, or one abstention with its reason."""
 
     type: Literal["TurnReplied"] = "TurnReplied"
+    debate: str
+    stage: int  # counted from 1
+    place: int  # of the turn in its stage, counted from 0
     reply: Reply
 
     @classmethod
-    def of(cls, reply: Reply) -> TurnReplied:
-        usage = RequestUsage(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
-        return cls(source=reply.turn.agent, reply=reply, models_usage=usage)
+    def of(cls, reply: Reply, *, debate: str, stage: int, place: int, unseen: RequestUsage | None) -> TurnReplied:
+        """`unseen` is the part of the reply's usage that no event before this one carried; None stands for all."""
+        usage = unseen or RequestUsage(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
+        return cls(source=reply.turn.agent, debate=debate, stage=stage, place=place, reply=reply, models_usage=usage)
 
     def to_text(self) -> str:
         turn, reply = self.reply.turn, self.reply
         about = f" for {turn.about}" if turn.role == "summarizer" else f" of {turn.about}" if turn.about else ""
+        about += f" against {turn.against}" if turn.against else ""
         heading = f"[round {turn.round}, {turn.role}{about}]"
+        for use in reply.tools:
+            heading += f"\n[{use.name}({use.arguments}) -> {_short(use.result or 'no result')}]"
         if reply.abstention is not None:
             heading += f" abstains: {reply.abstention}"
         return f"{heading}\n{reply.text}" if reply.text else heading
@@ -63,6 +72,7 @@ class RoundVoted(BaseAgentEvent):
     """The vote after a round."""
 
     type: Literal["RoundVoted"] = "RoundVoted"
+    debate: str
     round: int
     vote: Vote
 
@@ -77,6 +87,7 @@ class DebateDecided(BaseAgentEvent):
     """The outcome and how it came about."""
 
     type: Literal["DebateDecided"] = "DebateDecided"
+    debate: str
     outcome: Outcome
 
     def to_text(self) -> str:
@@ -85,12 +96,34 @@ class DebateDecided(BaseAgentEvent):
         return f"Decided by {self.outcome.decided_by}: {_short(self.outcome.answer)}"
 
 
+class TurnAsked(BaseAgentEvent):
+    """What a human is asked."""
+
+    type: Literal["TurnAsked"] = "TurnAsked"
+    turn: Turn
+
+    def to_text(self) -> str:
+        return f"[round {self.turn.round}, for {self.source}]\n{self.turn.prompt}"
+
+
+class MemberSpoke(BaseAgentEvent):
+    """What a member of a team that debates said on the way to the team's reply."""
+
+    type: Literal["MemberSpoke"] = "MemberSpoke"
+    content: str
+
+    def to_text(self) -> str:
+        return self.content
+
+
 DEBATE_MESSAGES: tuple[type[BaseAgentEvent] | type[TextMessage], ...] = (
     QuestionMessage,
     DebateStarted,
     TurnReplied,
     RoundVoted,
     DebateDecided,
+    TurnAsked,
+    MemberSpoke,
 )
 
 

@@ -1,20 +1,23 @@
 """The debate itself: a generator of stages that is sent replies. No I/O, no model, no clock.
 
 The same generator is played live by `DebateTeam`, and by anything else that can answer prompts. Every prompt of round
-r is built from the complete replies of round r - 1 (Du et al. 2023; digests and cleaning as in DebateGPT, 2024).
+r is built from the complete replies of round r - 1 (Du et al. 2023; digests and cleaning as in DebateGPT, 2024), unless
+the plan has debaters speak in turn: then each hears the latest that its neighbours said.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from debate_plugin import directions as say
 from debate_plugin.answers import Vote, numbers_in, read_answer, same_answer, without_confidence
-from debate_plugin.deciding import Criterion, Round, candidates, decide, vote_of
+from debate_plugin.candidates import Candidate, Round, candidates
+from debate_plugin.deciding import Criterion, decide, vote_of
 from debate_plugin.directions import Heard
+from debate_plugin.judging import settled
 from debate_plugin.plan import Plan
 from debate_plugin.question import Question
 from debate_plugin.turns import Replies, Reply, Stage, Turn
@@ -24,13 +27,15 @@ from debate_plugin.turns import Replies, Reply, Stage, Turn
 class Outcome:
     """The debate's decision."""
 
-    answer: str | None
-    text: str | None  # the reply that stands for the decision
-    cleaned: str | None  # that reply cleaned, where the cleaner kept the answer
-    debater: str | None  # whose reply it is
-    decided_by: Criterion | Literal["no quorum"]
-    round: int | None  # the round of that reply
-    votes: tuple[Vote, ...]  # one per round
+    answer: str | None = None
+    text: str | None = None  # the reply that stands for the decision
+    cleaned: str | None = None  # that reply cleaned, where the cleaner kept the answer
+    debater: str | None = None  # whose reply it is
+    decided_by: Criterion | Literal["settled", "no quorum"] = "no quorum"
+    round: int | None = None  # the round of that reply
+    votes: tuple[Vote, ...] = ()  # one per round
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Criterion -> answer -> score, for each criterion that was asked and each answer still in."""
     audited: bool = False  # held to the end although the plan's stop condition had ended it
 
     @property
@@ -46,51 +51,79 @@ def debate(
 
     Once `halted` says so, no further round is begun, and what was said decides.
     """
-    confidence = plan.confidence != "off"
-
-    prompt = say.open_debate(plan.directions, question, confidence=confidence)
-    replies = yield tuple(Turn(agent=name, role="debater", round=1, prompt=prompt) for name in debaters)
-    rounds = [_by_debater(replies, plan)]
-
-    for number in range(2, plan.rounds + 1):
-        if halted() or _is_over(plan, question, rounds):
+    rounds: list[Round] = []
+    while len(rounds) < plan.rounds:
+        said = yield from _round(question, debaters, plan, rounds, halted)
+        if said is None:
             break
-        hears = plan.topology.hearing(debaters, number)
-        heard = {name: _heard(plan, question, number, name, hears[name], rounds[-1]) for name in debaters}
+        rounds.append(said)
+        if len(rounds) == plan.rounds or halted() or _is_over(plan, question, rounds):
+            break
+        has_quorum = _last_with_quorum(question, plan, rounds) == len(rounds)
+        if plan.settle and has_quorum and not _was_over(plan, question, rounds):
+            winner = yield from settled(question, plan, rounds)
+            if winner is not None:
+                return (yield from _outcome(question, plan, rounds, winner, "settled", {}))
+
+    last = _last_with_quorum(question, plan, rounds)
+    if last is None:
+        return Outcome(votes=_votes(question, rounds))
+    decision = yield from decide(question, plan, rounds[:last])
+    return (yield from _outcome(question, plan, rounds, decision.winner, decision.criterion, decision.scores))
+
+
+def _round(
+    question: Question, debaters: Sequence[str], plan: Plan, rounds: Sequence[Round], halted: Callable[[], bool]
+) -> Generator[Stage, Replies, Round | None]:
+    """One more round; None where the debate was halted in the middle of it."""
+    number = len(rounds) + 1
+    said: dict[str, Reply] = {}
+    hears = plan.topology.hearing(debaters, max(number, 2))
+    before = rounds[-1] if rounds else {}
+    groups = [(name,) for name in debaters] if plan.speaking == "in turn" else [tuple(debaters)]
+    for names in groups:
+        heard = {name: _heard(plan, question, number, name, hears[name], {**before, **said}) for name in names}
         digests: dict[str, str] = {}
-        if plan.digest == "each":
-            stage = tuple(
-                Turn(
-                    agent="summarizer",
-                    role="summarizer",
-                    round=number,
-                    prompt=say.digest(plan.directions, question, heard[name]),
-                    about=name,
-                )
-                for name in debaters
-                if heard[name]
-            )
-            if stage:
-                replies = yield stage
-                digests = {
-                    reply.turn.about or "": reply.text
-                    for reply in replies
-                    if reply.abstention is None and reply.text is not None
-                }
-                if halted():
-                    break
+        if plan.digest == "each" and number > 1:
+            digests = yield from _digests(question, plan, number, heard)
+            if halted():
+                return None  # part of a round decides nothing
         replies = yield tuple(
             Turn(
                 agent=name,
                 role="debater",
                 round=number,
-                prompt=_rebuttal(plan, question, heard[name], digests.get(name), confidence=confidence),
+                prompt=_prompt(plan, question, number, heard[name], digests.get(name)),
             )
-            for name in debaters
+            for name in names
         )
-        rounds.append(_by_debater(replies, plan))
+        said |= by_debater(replies, plan)
+    return said
 
-    return (yield from _outcome(question, plan, rounds))
+
+def _digests(
+    question: Question, plan: Plan, number: int, heard: Mapping[str, list[Heard]]
+) -> Generator[Stage, Replies, dict[str, str]]:
+    """The summarizer's digest for everybody who hears anybody; without one the replies themselves are heard."""
+    stage = tuple(
+        Turn(
+            agent="summarizer",
+            role="summarizer",
+            round=number,
+            prompt=say.digest(plan.directions, question, replies),
+            about=name,
+        )
+        for name, replies in heard.items()
+        if replies
+    )
+    if not stage:
+        return {}
+    digests = yield stage
+    return {
+        digest.turn.about or "": digest.text
+        for digest in digests
+        if digest.abstention is None and digest.text is not None
+    }
 
 
 def _is_over(plan: Plan, question: Question, rounds: Sequence[Round]) -> bool:
@@ -99,8 +132,14 @@ def _is_over(plan: Plan, question: Question, rounds: Sequence[Round]) -> bool:
 
 
 def _has_stopped(plan: Plan, question: Question, rounds: Sequence[Round]) -> bool:
-    votes = _votes(question, rounds)
-    return plan.stop is not None and plan.stop.holds(question.kind, votes)
+    if plan.stop is None or _last_with_quorum(question, plan, rounds) != len(rounds):
+        return False  # a round without a quorum decides nothing, so it ends nothing
+    return plan.stop.holds(question.kind, _votes(question, rounds))
+
+
+def _was_over(plan: Plan, question: Question, rounds: Sequence[Round]) -> bool:
+    """Whether one of the rounds would have ended the debate, were it not audited: then it is held to its end."""
+    return any(_has_stopped(plan, question, rounds[:number]) for number in range(1, len(rounds) + 1))
 
 
 def _is_audited(plan: Plan, question: Question) -> bool:
@@ -111,17 +150,29 @@ def _votes(question: Question, rounds: Sequence[Round]) -> tuple[Vote, ...]:
     return tuple(vote_of(question, list(replies.values())) for replies in rounds)
 
 
-def _by_debater(replies: Replies, plan: Plan) -> dict[str, Reply]:
-    """The round's replies; a confidence that nobody asked for counts for nothing."""
-    heeded = replies if plan.confidence != "off" else [replace(reply, confidence=None) for reply in replies]
-    return {reply.turn.agent: reply for reply in heeded}
+def _last_with_quorum(question: Question, plan: Plan, rounds: Sequence[Round]) -> int | None:
+    """The number of the last round in which enough debaters answered."""
+    answered = [sum(len(group.voters) for group in vote.groups) for vote in _votes(question, rounds)]
+    return max((number for number, count in enumerate(answered, 1) if count >= plan.quorum), default=None)
+
+
+def by_debater(replies: Replies, plan: Plan) -> dict[str, Reply]:
+    """The round's replies, with what their confidence counts for: nothing where nobody asked for it."""
+    return {reply.turn.agent: replace(reply, confidence=_worth(plan, reply.confidence)) for reply in replies}
+
+
+def _worth(plan: Plan, confidence: float | None) -> float | None:
+    if confidence is None or plan.confidence == "off":
+        return None
+    return confidence if plan.calibration is None else plan.calibration(confidence)
 
 
 def _heard(
-    plan: Plan, question: Question, number: int, name: str, peers: Sequence[str], last: dict[str, Reply]
+    plan: Plan, question: Question, number: int, name: str, peers: Sequence[str], last: Mapping[str, Reply]
 ) -> list[Heard]:
-    """The usable replies of the round before, in a seeded order that differs from debater to debater."""
-    replies = [reply for peer in peers if (reply := last[peer]).abstention is None and reply.text is not None]
+    """The latest usable replies of the peers, in a seeded order that differs from debater to debater."""
+    spoken = [last[peer] for peer in peers if peer in last]
+    replies = [reply for reply in spoken if reply.abstention is None and reply.text is not None]
     if plan.distinct:
         replies = [candidate.spokesman for candidate in candidates(question, replies)]
     random.Random(f"{plan.seed}/{question.id}/{number}/{name}").shuffle(replies)
@@ -134,26 +185,31 @@ def _heard(
     ]
 
 
-def _rebuttal(plan: Plan, question: Question, heard: list[Heard], digest: str | None, *, confidence: bool) -> str:
-    if not heard:
-        return say.check(plan.directions, question, confidence=confidence)
-    if digest is None:  # digests are off, or the summarizer abstained: nothing that was said is lost
-        return say.rebut(plan.directions, question, heard, confidence=confidence)
-    return say.rebut_digest(plan.directions, question, digest, confidence=confidence)
+def _prompt(plan: Plan, question: Question, number: int, heard: list[Heard], digest: str | None) -> str:
+    confidence = plan.confidence != "off"
+    match number, heard, digest:
+        case 1, [], _:
+            return say.open_debate(plan.directions, question, confidence=confidence)
+        case 1, _, _:
+            return say.open_in_turn(plan.directions, question, heard, confidence=confidence)
+        case _, [], _:
+            return say.check(plan.directions, question, confidence=confidence)
+        case _, _, None:  # digests are off, or the summarizer abstained: nothing that was said is lost
+            return say.rebut(plan.directions, question, heard, confidence=confidence)
+        case _, _, str():
+            return say.rebut_digest(plan.directions, question, digest, confidence=confidence)
+    raise AssertionError("a digest is a text or none")
 
 
-def _outcome(question: Question, plan: Plan, rounds: Sequence[Round]) -> Generator[Stage, Replies, Outcome]:
-    """Decide, then clean. The last round with a quorum decides."""
-    votes = _votes(question, rounds)
-    audited = any(_has_stopped(plan, question, rounds[:number]) for number in range(1, len(rounds)))
-    with_quorum = [
-        number for number, vote in enumerate(votes, 1) if sum(len(group.voters) for group in vote.groups) >= plan.quorum
-    ]
-    if not with_quorum:
-        return Outcome(
-            answer=None, text=None, cleaned=None, debater=None, decided_by="no quorum", round=None, votes=votes
-        )
-    winner, decided_by = yield from decide(question, plan.decide, rounds[: with_quorum[-1]], plan.directions)
+def _outcome(
+    question: Question,
+    plan: Plan,
+    rounds: Sequence[Round],
+    winner: Candidate,
+    decided_by: Criterion | Literal["settled"],
+    scores: Mapping[str, Mapping[str, float]],
+) -> Generator[Stage, Replies, Outcome]:
+    """The decision, cleaned where the plan says so."""
     spoken = winner.spokesman
     cleaned = None
     if plan.clean:
@@ -165,8 +221,9 @@ def _outcome(question: Question, plan: Plan, rounds: Sequence[Round]) -> Generat
         debater=spoken.turn.agent,
         decided_by=decided_by,
         round=spoken.turn.round,
-        votes=votes,
-        audited=audited,
+        votes=_votes(question, rounds),
+        scores=scores,
+        audited=_was_over(plan, question, rounds[:-1]),
     )
 
 

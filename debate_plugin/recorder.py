@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, TypeVar
 
 from debate_plugin.messages import DebateDecided, DebateStarted, TurnReplied
+from debate_plugin.protocol import Outcome
 from debate_plugin.store import Store
 from debate_plugin.transcript import Transcript
 from debate_plugin.turns import Reply, broke_down
 
 _Item = TypeVar("_Item")
-_ROLES = ("summarizer", "debater", "judge", "cleaner")  # in the order in which they speak in a round
 
 
 class Recorder:
@@ -30,40 +31,44 @@ class Recorder:
 
     async def record(self, stream: AsyncIterator[_Item]) -> AsyncGenerator[_Item, None]:
         """The same items, in the same order; a debate that broke down is not kept: it can be held again."""
-        started, clock = datetime.now(UTC), time.monotonic()
-        opening: DebateStarted | None = None
-        replies: list[Reply] = []
+        under_way: dict[str, _Debate] = {}
         async for item in stream:
             match item:
                 case DebateStarted():
-                    opening, replies = item, []
-                case TurnReplied():
-                    replies.append(item.reply)
-                case DebateDecided() if opening is not None and not broke_down(replies):
-                    self._store.add(
-                        Transcript(
-                            run=self._run,
-                            settings=self._settings,
-                            question=opening.question,
-                            debaters=opening.debaters,
-                            system_messages=opening.system_messages,
-                            replies=_in_order(replies, opening.debaters),
-                            outcome=item.outcome,
-                            started=started,
-                            seconds=round(time.monotonic() - clock, 3),
-                            versions={name: version(name) for name in ("debate-plugin", "autogen-agentchat")},
-                        )
-                    )
+                    under_way[item.debate] = _Debate(item)
+                case TurnReplied() if item.debate in under_way:
+                    under_way[item.debate].replies[item.stage, item.place] = item.reply
+                case DebateDecided() if item.debate in under_way:
+                    self._keep(under_way.pop(item.debate), item.outcome)
                 case _:
                     pass
             yield item
 
+    def _keep(self, debate: _Debate, outcome: Outcome) -> None:
+        replies = tuple(reply for _, reply in sorted(debate.replies.items()))
+        if broke_down(replies):
+            return
+        self._store.add(
+            Transcript(
+                run=self._run,
+                settings=self._settings,
+                question=debate.opening.question,
+                debaters=debate.opening.debaters,
+                system_messages=debate.opening.system_messages,
+                replies=replies,
+                outcome=outcome,
+                started=debate.started,
+                seconds=round(time.monotonic() - debate.clock, 3),
+                versions={name: version(name) for name in ("debate-plugin", "autogen-agentchat")},
+            )
+        )
 
-def _in_order(replies: list[Reply], debaters: tuple[str, ...]) -> tuple[Reply, ...]:
-    """Replies arrive as they come; a transcript has one order."""
 
-    def place(reply: Reply) -> tuple[int, int, int]:
-        turn = reply.turn
-        return turn.round, _ROLES.index(turn.role), debaters.index(turn.about or turn.agent)
+@dataclass
+class _Debate:
+    """A debate under way."""
 
-    return tuple(sorted(replies, key=place))
+    opening: DebateStarted
+    replies: dict[tuple[int, int], Reply] = field(default_factory=dict)  # by stage and place
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.monotonic)

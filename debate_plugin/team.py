@@ -3,30 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Self
 
 from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.base import ChatAgent, Team, TerminationCondition
-from autogen_agentchat.messages import MessageFactory
+from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage, MessageFactory
 from autogen_agentchat.teams import BaseGroupChat
-from autogen_core import AgentRuntime
+from autogen_core import AgentRuntime, Component, ComponentModel
+from pydantic import BaseModel
 
 from debate_plugin._autogen import ChatAgentContainer, SequentialRoutedAgent
-from debate_plugin.deciding import CRITERIA
 from debate_plugin.messages import DEBATE_MESSAGES
 from debate_plugin.moderator import Moderator, Table
+from debate_plugin.pair import Pair
 from debate_plugin.plan import Plan
 from debate_plugin.question import AnswerKind
-from debate_plugin.seat import Seat
+from debate_plugin.seat import Patience, Seat
 from debate_plugin.stateless_agent import StatelessAgent
 
 
-class DebateTeam(BaseGroupChat):
+class DebateTeamConfig(BaseModel):
+    """A team as plain data."""
+
+    name: str
+    description: str
+    debaters: list[ComponentModel]
+    summarizer: ComponentModel | None = None
+    judge: ComponentModel | None = None
+    cleaner: ComponentModel | None = None
+    plan: dict[str, Any]
+    kind: AnswerKind
+    termination_condition: ComponentModel | None = None
+    patience: dict[str, Any]
+
+
+class DebateTeam(BaseGroupChat, Component[DebateTeamConfig]):
     """Debaters, and the agents that serve them, at one table.
 
-    Each run is one debate over its task: the debaters' contexts start empty, the stages of the protocol run
+    Each run with a task is one debate over it: the debaters' contexts start empty, the stages of the protocol run
     concurrently, and the last chat message of the result is the final answer. Whatever one debater says reaches
-    another only through the protocol.
+    another only through the protocol. A debater is any `ChatAgent` or `Team`; the judge and the cleaner may be people
+    (`UserProxyAgent`). A run without a task goes on with a debate that was cancelled, or saved and loaded.
+
+    `pause` lets the turns under way come to their end and begins no further stage until `resume`. `patience` says how
+    long and how often a turn is tried. `custom_message_types` are those that debaters of your own stream.
 
     A `termination_condition` sees the question, and then the messages of each whole stage (`TurnReplied`, with their
     usage); once it holds, no further round is begun and what was said decides. `Plan.stop` is for conditions on votes.
@@ -35,9 +56,12 @@ class DebateTeam(BaseGroupChat):
         ValueError: a role that the plan needs has no agent, two agents share a name, or the topology does not fit.
     """
 
+    component_config_schema = DebateTeamConfig
+    component_provider_override = "debate_plugin.team.DebateTeam"
+
     def __init__(
         self,
-        debaters: Sequence[ChatAgent],
+        debaters: Sequence[ChatAgent | Team],
         *,
         summarizer: ChatAgent | None = None,
         judge: ChatAgent | None = None,
@@ -45,9 +69,11 @@ class DebateTeam(BaseGroupChat):
         plan: Plan | None = None,
         kind: AnswerKind = "free",
         termination_condition: TerminationCondition | None = None,
+        patience: Patience | None = None,
         name: str = "debate",
         description: str = "A debate that ends in one answer.",
         runtime: AgentRuntime | None = None,
+        custom_message_types: Sequence[type[BaseAgentEvent | BaseChatMessage]] = (),
     ) -> None:
         plan = plan or Plan()
         if not debaters:
@@ -55,10 +81,10 @@ class DebateTeam(BaseGroupChat):
         roles = {"summarizer": summarizer, "judge": judge, "cleaner": cleaner}
         needed = {
             "summarizer": plan.digest != "none",
-            "judge": "judge" in CRITERIA[plan.decide],
+            "judge": plan.needs_judge,
             "cleaner": plan.clean,
         }
-        servants: list[ChatAgent] = []
+        servants: dict[str, ChatAgent] = {}
         for role, agent in roles.items():
             if needed[role] and agent is None:
                 raise ValueError(
@@ -68,17 +94,18 @@ class DebateTeam(BaseGroupChat):
                 continue
             if agent.name != role:
                 raise ValueError(f"expected the {role} to be named {role!r}, got {agent.name!r}; rename the agent")
-            servants.append(agent)
+            servants[role] = agent
         names = tuple(debater.name for debater in debaters)
-        taken = [*names, *(agent.name for agent in servants), name]
+        debating = [speaker.name for debater in debaters for speaker in _speakers(debater)]
+        taken = [*names, *(one for one in debating if one not in names), *servants, name]
         doubled = sorted({one for one in taken if taken.count(one) > 1})
         if doubled:
             raise ValueError(f"expected different names for all agents and the team, got {doubled[0]!r} twice")
         if plan.quorum > len(names):
             raise ValueError(f"expected a quorum of at most the {len(names)} debaters, got {plan.quorum}")
-        for number in range(2, plan.rounds + 1):  # a topology that does not fit raises now, not in the first debate
+        for number in range(2, max(plan.rounds, 2) + 1):  # a topology that does not fit raises now
             plan.topology.hearing(names, number)
-        participants: list[ChatAgent | Team] = [*debaters, *servants]
+        participants: list[ChatAgent | Team] = [*debaters, *servants.values()]
         super().__init__(
             name=name,
             description=description,
@@ -87,15 +114,21 @@ class DebateTeam(BaseGroupChat):
             group_chat_manager_class=Moderator,
             termination_condition=termination_condition,
             runtime=runtime,
-            custom_message_types=list(DEBATE_MESSAGES),
+            custom_message_types=[*DEBATE_MESSAGES, *custom_message_types],
         )
         self.plan = plan
+        self._kind: AnswerKind = kind
+        self._patience = patience or Patience()
+        self._servants = servants
         self._table = Table(
             debaters=names,
             plan=plan,
             kind=kind,
             system_messages={
-                agent.name: system for agent in [*debaters, *servants] if (system := _system_message(agent))
+                agent.name: system
+                for participant in participants
+                for agent in _speakers(participant)
+                if (system := _system_message(agent))
             },
         )
 
@@ -117,10 +150,50 @@ class DebateTeam(BaseGroupChat):
     ) -> Callable[[], ChatAgentContainer]:
         # Answers go to the moderator's own topic: on the group topic every other seat would hear them.
         moderator_topic = self._group_chat_manager_topic_type
-        return lambda: Seat(moderator_topic, output_topic_type, agent, message_factory)
+        return lambda: Seat(moderator_topic, output_topic_type, agent, message_factory, self._patience)
+
+    def _to_config(self) -> DebateTeamConfig:
+        condition = self._termination_condition
+        return DebateTeamConfig(
+            name=self._name,
+            description=self._description,
+            debaters=[debater.dump_component() for debater in self._participants[: len(self.debaters)]],
+            plan=self.plan.to_config(),
+            kind=self._kind,
+            termination_condition=condition.dump_component() if condition is not None else None,
+            patience=asdict(self._patience),
+            **{role: agent.dump_component() for role, agent in self._servants.items()},
+        )
+
+    @classmethod
+    def _from_config(cls, config: DebateTeamConfig) -> Self:
+        def loaded(kind: Any, component: ComponentModel | None) -> Any:
+            return kind.load_component(component) if component is not None else None
+
+        return cls(
+            [_debater(debater) for debater in config.debaters],
+            summarizer=loaded(ChatAgent, config.summarizer),
+            judge=loaded(ChatAgent, config.judge),
+            cleaner=loaded(ChatAgent, config.cleaner),
+            plan=Plan.from_config(config.plan),
+            kind=config.kind,
+            termination_condition=loaded(TerminationCondition, config.termination_condition),
+            patience=Patience(**config.patience),
+            name=config.name,
+            description=config.description,
+        )
 
 
-def _system_message(agent: ChatAgent) -> str | None:
+def _debater(component: ComponentModel) -> ChatAgent | Team:
+    return (Team if component.component_type == "team" else ChatAgent).load_component(component)
+
+
+def _speakers(participant: ChatAgent | Team) -> Sequence[ChatAgent | Team]:
+    """Who speaks in a seat under a name of its own."""
+    return (participant.generator, participant.critic) if isinstance(participant, Pair) else (participant,)
+
+
+def _system_message(agent: ChatAgent | Team) -> str | None:
     """The agent's system message, for the transcript; None where the agent's class has none that we know of."""
     if isinstance(agent, StatelessAgent):
         return agent.system_message

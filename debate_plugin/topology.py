@@ -10,8 +10,8 @@ size, and can be looked at beforehand: `describe()`, `draw("ring.svg")`, `graph(
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import cos, hypot, pi, sin
 from pathlib import Path
@@ -28,8 +28,30 @@ class Topology:
     """Who hears whom in each rebuttal round; make one with the functions of this module."""
 
     name: str
-    make: Callable[[Sequence[str], int], nx.DiGraph[str]]
+    make: Callable[[Sequence[str], int], nx.DiGraph[str]] = field(compare=False, repr=False)
     """The graph for these debaters in this round (2 is the first in which anybody hears anybody)."""
+    made_by: Mapping[str, Any] = field(hash=False)
+    """The call that made it: `{"topology": "star", "hub": "ada"}`; what two equal topologies have in common."""
+    _known: dict[tuple[tuple[str, ...], int], dict[str, tuple[str, ...]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    def to_config(self) -> dict[str, Any]:
+        """The topology as plain data, for `from_config`.
+
+        Raises:
+            ValueError: it holds a function, which is no data.
+        """
+        function = next((value for value in self.made_by.values() if callable(value)), None)
+        if function is not None:
+            raise ValueError(
+                f"the topology {self.name!r} holds the function {function}, which cannot be written as data; "
+                "give by_round a list of topologies"
+            )
+        config = dict(self.made_by)
+        if "topologies" in config:
+            config["topologies"] = [one.to_config() for one in config["topologies"]]
+        return config
 
     def graph(self, debaters: Sequence[str], round: int = 2) -> nx.DiGraph[str]:
         """The graph over the debaters' names, an edge a -> b where b hears a.
@@ -50,8 +72,13 @@ class Topology:
 
     def hearing(self, debaters: Sequence[str], round: int = 2) -> dict[str, tuple[str, ...]]:
         """For each debater the others it hears in this round, in seat order; raises as `graph` does."""
-        graph = self.graph(debaters, round)
-        return {name: tuple(peer for peer in debaters if graph.has_edge(peer, name)) for name in debaters}
+        key = tuple(debaters), round
+        if key not in self._known:  # a debate asks for each round when it is planned and when it is held
+            graph = self.graph(debaters, round)
+            self._known[key] = {
+                name: tuple(peer for peer in debaters if graph.has_edge(peer, name)) for name in debaters
+            }
+        return self._known[key]
 
     def describe(self, debaters: Sequence[str] | int = _EXAMPLE, round: int = 2) -> str:
         """Who hears whom, a line a debater; a number stands for so many debaters without a name."""
@@ -92,7 +119,8 @@ def star(hub: str | None = None) -> Topology:
         spokes = [(centre, name) for name in debaters if name != centre]
         return _both_ways(debaters, spokes)
 
-    return Topology("star" if hub is None else f"star around {hub}", make)
+    made_by = {"topology": "star", "hub": hub}
+    return Topology("star" if hub is None else f"star around {hub}", make, made_by)
 
 
 def groups(count: int, *, bridge: bool = True) -> Topology:
@@ -111,7 +139,8 @@ def groups(count: int, *, bridge: bool = True) -> Topology:
         circles = [*members, [group[0] for group in members]] if bridge else members
         return _both_ways(debaters, [(a, b) for circle in circles for a in circle for b in circle if a != b])
 
-    return Topology(f"{count} groups" + ("" if bridge else " without a bridge"), make)
+    made_by = {"topology": "groups", "count": count, "bridge": bridge}
+    return Topology(f"{count} groups" + ("" if bridge else " without a bridge"), make, made_by)
 
 
 def random_regular(degree: int, *, seed: int = 0) -> Topology:
@@ -126,34 +155,40 @@ def random_regular(degree: int, *, seed: int = 0) -> Topology:
             )
         return _seated(nx.random_regular_graph(degree, count, seed=seed), debaters)
 
-    return Topology(f"random {degree}-regular, seed {seed}", make)
+    made_by = {"topology": "random_regular", "degree": degree, "seed": seed}
+    return Topology(f"random {degree}-regular, seed {seed}", make, made_by)
 
 
 def edges(pairs: Iterable[tuple[str, str]]) -> Topology:
     """The pairs (who speaks, who hears it) by name; a debater in none of them hears nobody."""
-    kept = tuple(pairs)
+    kept = [(str(speaker), str(hearer)) for speaker, hearer in pairs]
 
     def make(debaters: Sequence[str], round: int) -> nx.DiGraph[str]:
         graph: nx.DiGraph[str] = nx.DiGraph(kept)
         graph.add_nodes_from(debaters)
         return graph
 
-    return Topology("edges", make)
+    return Topology("edges", make, {"topology": "edges", "pairs": [list(pair) for pair in kept]})
 
 
-def from_graph(graph: nx.Graph[Any]) -> Topology:
-    """Any networkx graph over the debaters' names, or over seats 0, 1, ...; undirected edges are heard both ways."""
-    kept = nx.DiGraph(graph)
+def from_graph(graph: nx.Graph[Any] | Mapping[str, Any]) -> Topology:
+    """Any networkx graph over the debaters' names, or over seats 0, 1, ...; undirected edges are heard both ways.
+
+    A mapping is taken as networkx' own node-link data.
+    """
+    kept = nx.DiGraph(nx.node_link_graph(graph, edges="links") if isinstance(graph, Mapping) else graph)
 
     def make(debaters: Sequence[str], round: int) -> nx.DiGraph[str]:
         by_seat = set(kept.nodes) == set(range(len(debaters)))
         return _seated(kept, debaters) if by_seat else nx.DiGraph(kept)
 
-    return Topology("graph", make)
+    made_by = {"topology": "from_graph", "graph": nx.node_link_data(kept, edges="links")}
+    return Topology("graph", make, made_by)
 
 
 def by_round(topologies: Sequence[Topology] | Callable[[int], Topology]) -> Topology:
     """A topology that changes: a list for rounds 2, 3, ... (the last one stays), or a function of the round."""
+    kept: Any = topologies if callable(topologies) else tuple(topologies)
     if callable(topologies):
         chosen = topologies
     else:
@@ -164,15 +199,43 @@ def by_round(topologies: Sequence[Topology] | Callable[[int], Topology]) -> Topo
         def chosen(round: int) -> Topology:
             return listed[min(round - 2, len(listed) - 1)]
 
-    return Topology("by round", lambda debaters, round: chosen(round).make(debaters, round))
+    made_by = {"topology": "by_round", "topologies": kept}
+    return Topology("by round", lambda debaters, round: chosen(round).make(debaters, round), made_by)
+
+
+def from_config(config: Mapping[str, Any]) -> Topology:
+    """The topology that `Topology.to_config` wrote.
+
+    Raises:
+        ValueError: there is no topology of that name, or its parameters are others.
+    """
+    parameters = dict(config)
+    name = parameters.pop("topology", None)
+    if name not in _MAKERS:
+        raise ValueError(f"expected a topology out of {', '.join(_MAKERS)}, got {name!r}")
+    if "topologies" in parameters:
+        parameters["topologies"] = [from_config(one) for one in parameters["topologies"]]
+    try:
+        return _MAKERS[name](**parameters)
+    except TypeError as error:
+        raise ValueError(f"expected the parameters of the topology {name!r}, got {parameters} ({error})") from error
 
 
 NAMED: dict[str, Callable[[], Topology]] = {"complete": complete, "ring": ring, "star": star, "chain": chain}
 """The topologies that need no parameter."""
 
+_MAKERS: dict[str, Callable[..., Topology]] = {
+    **NAMED,
+    "groups": groups,
+    "random_regular": random_regular,
+    "edges": edges,
+    "from_graph": from_graph,
+    "by_round": by_round,
+}
+
 
 def _of_shape(name: str, shape: Callable[[int], nx.Graph[int]]) -> Topology:
-    return Topology(name, lambda debaters, round: _seated(shape(len(debaters)), debaters))
+    return Topology(name, lambda debaters, round: _seated(shape(len(debaters)), debaters), {"topology": name})
 
 
 def _seated(graph: nx.Graph[int], debaters: Sequence[str]) -> nx.DiGraph[str]:

@@ -41,7 +41,7 @@ class Transcript(BaseModel):
     question: Question
     debaters: tuple[str, ...]
     system_messages: dict[str, str]
-    replies: tuple[Reply, ...]  # by round; in a round digests, rebuttals, verdicts, cleaning; debaters in seat order
+    replies: tuple[Reply, ...]  # stage by stage, in the order in which their turns were asked
     outcome: Outcome
     started: datetime
     seconds: float
@@ -53,17 +53,20 @@ class Transcript(BaseModel):
         return debate_id(self.run, self.settings, self.question)
 
     def messages(self, reply: Reply) -> list[Message]:
-        """The chat the agent of this reply was shown, its own earlier turns included; tool calls are not in it."""
+        """The chat the agent of this reply was shown, its own earlier turns included.
+
+        Tool calls and what a memory added are not in it. A turn that failed left no trace with its agent.
+        """
         shown: list[Message] = []
-        system = self.system_messages.get(reply.turn.agent)
+        system = self.system_messages.get(reply.speaker or reply.turn.agent)
         if system is not None:
             shown.append({"role": "system", "content": system})
-        if reply.turn.role == "debater":
+        if reply.turn.role in ("debater", "voter"):
             for earlier in self.said_by(reply.turn.agent):
-                if earlier.turn.round >= reply.turn.round:
+                if earlier.turn.round >= reply.turn.round and reply.turn.role == "debater":
                     break
-                shown.append({"role": "user", "content": earlier.turn.prompt})
                 if earlier.text is not None:
+                    shown.append({"role": "user", "content": earlier.turn.prompt})
                     shown.append({"role": "assistant", "content": earlier.text})
         shown.append({"role": "user", "content": reply.turn.prompt})
         return shown
@@ -85,11 +88,16 @@ def plan_settings(plan: Plan, debaters: Sequence[str]) -> dict[str, Any]:
             {name: list(heard) for name, heard in plan.topology.hearing(debaters, number).items()}
             for number in range(2, plan.rounds + 1)
         ],
+        "speaking": plan.speaking,
         "anonymous": plan.anonymous,
         "distinct": plan.distinct,
         "digest": plan.digest,
         "confidence": plan.confidence,
+        "calibration": asdict(plan.calibration) if plan.calibration is not None else None,
         "decide": plan.decide,
+        "judging": plan.judging,
+        "judge_samples": plan.judge_samples,
+        "settle": plan.settle,
         "clean": plan.clean,
         "stop": plan.stop.name if plan.stop is not None else None,
         "audit": plan.audit,

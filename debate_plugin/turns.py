@@ -10,7 +10,9 @@ from typing import Literal
 from debate_plugin.answers import read_answer, read_confidence
 from debate_plugin.question import Question, storable
 
-Role = Literal["debater", "summarizer", "judge", "cleaner"]
+Role = Literal["debater", "summarizer", "voter", "judge", "cleaner"]
+Ballot = Literal["ranking", "approval"]
+LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,21 @@ class Turn:
     round: int
     prompt: str
     about: str | None = None  # the debater a digest is made for, or whose reply is judged or cleaned
+    against: str | None = None  # the debater whose reply the judge compares that one with
+    ballot: Ballot | None = None  # what a voter is asked for
+    options: tuple[str, ...] = ()  # the debaters whose replies a voter or judge chooses among, by label: A, B, C, ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolUse:
+    """One call of a tool on the way to a reply, and what came back; calls of the same step were made together."""
+
+    step: int
+    id: str
+    name: str
+    arguments: str  # JSON, as the model wrote it
+    result: str | None = None  # None where the call was not carried out
+    is_error: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +49,14 @@ class Reply:
     text: str | None = None
     answer: str | None = None
     confidence: float | None = None
-    score: float | None = None  # a judge's
+    score: float | None = None  # a judge's, from 0 to 5
+    prefers: Literal["about", "against", "tie"] | None = None  # a judge's, of two replies
+    chosen: tuple[str, ...] = ()  # debaters: a voter's ranking, best first, or whom it approves of; a judge's winner
     abstention: str | None = None
-    failed: bool = False  # the agent raised; the abstention says what
+    failed: bool = False  # the agent raised or took too long; the abstention says what
+    speaker: str | None = None  # who in the seat said it: a pair's critic, a team's member; None for the agent itself
+    tools: tuple[ToolUse, ...] = ()
+    attempts: int = 1
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -43,32 +65,33 @@ Stage = tuple[Turn, ...]
 Replies = Sequence[Reply]
 
 
-def read_reply(
-    question: Question, turn: Turn, text: str, *, prompt_tokens: int = 0, completion_tokens: int = 0
-) -> Reply:
+def read_reply(question: Question, turn: Turn, text: str) -> Reply:
     """A reply with what its role calls for read out of the text; an unusable text is an abstention with its reason."""
     text = storable(text)
-    answer = confidence = score = abstention = None
     if not text.strip():
-        abstention = "the reply is empty"
-    elif turn.role == "debater":
-        answer, confidence = read_answer(question, text), read_confidence(text)
-        if answer is None:
-            abstention = f"no {question.kind} answer found in the reply"
-    elif turn.role == "judge":
-        score = read_score(text)
-        if score is None:
-            abstention = "no line 'Score: <0 to 5>' found in the judge's reply"
-    return Reply(
-        turn=turn,
-        text=text,
-        answer=answer,
-        confidence=confidence,
-        score=score,
-        abstention=abstention,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-    )
+        return Reply(turn=turn, text=text, abstention="the reply is empty")
+    match turn.role:
+        case "debater":
+            answer, confidence = read_answer(question, text), read_confidence(text)
+            missing = None if answer is not None else f"no {question.kind} answer found in the reply"
+            return Reply(turn=turn, text=text, answer=answer, confidence=confidence, abstention=missing)
+        case "judge" if turn.against is not None:
+            better = _labels_behind("Better", text)
+            if better is None or better.rest or len(better.labels) > 1 or not set(better.labels) <= {"A", "B"}:
+                return Reply(turn=turn, text=text, abstention="no line 'Better: A', 'Better: B' or 'Better: tie' found")
+            prefers = {(): "tie", ("A",): "about", ("B",): "against"}[better.labels]
+            return Reply(turn=turn, text=text, prefers=prefers)  # type: ignore[arg-type]  # a dict widens the literals
+        case "judge" if turn.options:
+            return _with_chosen(turn, text, "Settled")
+        case "judge":
+            score = read_score(text)
+            missing = None if score is not None else "no line 'Score: <0 to 5>' found in the judge's reply"
+            return Reply(turn=turn, text=text, score=score, abstention=missing)
+        case "voter":
+            word = "Ranking" if turn.ballot == "ranking" else "Approved"
+            return _with_chosen(turn, text, word)
+        case "summarizer" | "cleaner":
+            return Reply(turn=turn, text=text)
 
 
 def broke_down(replies: Replies) -> bool:
@@ -80,3 +103,45 @@ def read_score(text: str) -> float | None:
     """The last score on the scale 0 to 5, or None; out of range is None too."""
     found = re.findall(r"(?i)\bscore\b[\s*_]*(?::|=|is)[\s*_]*<?(-?\d++(?:\.\d++)?)>?(?:\s*/\s*5\b)?(?!\s*[\d/])", text)
     return float(found[-1]) if found and 0 <= float(found[-1]) <= 5 else None
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """What stands behind a word such as `Ranking:`: labels, or none (nobody, a tie); and what follows them."""
+
+    labels: tuple[str, ...]
+    rest: str
+
+
+# A label stands alone, or whole in brackets; "A clear winner" begins with one all the same, so what follows is kept.
+_LABEL = re.compile(r"(?:\(([A-Z])\)|\[([A-Z])\]|<([A-Z])>|([A-Z])(?![\w'\u2019]))")
+_BETWEEN = re.compile(r"(?:[ \t*_`,;=&>/|-]|\band\b|\bthen\b){1,8}")
+
+
+def _labels_behind(word: str, text: str) -> _Labels | None:
+    """The labels on the last line that begins with the word and a colon."""
+    begins = re.compile(rf"(?im)^[ \t*_#>`-]{{0,8}}{word}[ \t*_]{{0,8}}[:=][ \t*_`]{{0,8}}")
+    places = [found.end() for found in begins.finditer(text)]
+    if not places:
+        return None
+    line = text[places[-1] :].partition("\n")[0].strip()
+    if nobody := re.match(r"[(<\[]?(?i:none|nobody|tie)[)>\]]?(?!\w)", line):
+        return _Labels((), line[nobody.end() :].strip(" .!*_`"))
+    labels: list[str] = []
+    while (found := _LABEL.match(line)) is not None:
+        labels += [group for group in found.groups() if group and group not in labels]
+        line = line[found.end() :]
+        if (between := _BETWEEN.match(line)) is None:
+            break
+        line = line[between.end() :]
+    return _Labels(tuple(labels), line.strip(" .!*_`")) if labels else None
+
+
+def _with_chosen(turn: Turn, text: str, word: str) -> Reply:
+    """The debaters whose labels stand behind the word; `none` chooses nobody, which is an answer."""
+    found, by_label = _labels_behind(word, text), dict(zip(LABELS, turn.options, strict=False))
+    is_one = word != "Settled" or (found is not None and len(found.labels) <= 1 and not found.rest)
+    if found is None or not is_one or not set(found.labels) <= by_label.keys():
+        shown = ", ".join(by_label)
+        return Reply(turn=turn, text=text, abstention=f"no line '{word}: ...' with labels out of {shown} found")
+    return Reply(turn=turn, text=text, chosen=tuple(by_label[label] for label in found.labels))

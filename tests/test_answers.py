@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from debate_plugin.answers import Ballot, count_votes, read_answer, read_confidence, same_answer, without_confidence
 from debate_plugin.question import AnswerKind, Question
+from debate_plugin.turns import Turn, read_reply
 
 NUMBER = Question.of("How many?", kind="number")
 CHOICE = Question.of("Which colour?\nA) red\nB) dark blue", kind="choice")
@@ -182,3 +183,13 @@ def test_equal_answers_share_a_group_and_confidence_breaks_ties() -> None:
     )
     assert [(group.answer, group.voters) for group in vote.groups] == [("3", ("ben", "dan")), ("2", ("ada", "cleo"))]
     assert vote.agreement == 0.5
+
+
+@pytest.mark.parametrize("filler", ["_", "*", "\n", " ", "answer: ", "confidence ", "Ranking ", "<", "(", "1,"])
+def test_a_runaway_reply_is_read_as_any_other(filler: str) -> None:
+    """Reading one is work in proportion to its length: with a quadratic pattern these would take minutes."""
+    runaway = filler * 20_000
+    assert read_answer(Question.of("What is 2+2?", kind="number"), f"{runaway}\nAnswer: 4\nConfidence: 70") == "4"
+    assert read_confidence(f"{runaway}\nConfidence: 70") == 70
+    voter = Turn(agent="a", role="voter", round=2, prompt="", ballot="ranking", options=("b", "c"))
+    assert read_reply(Question.of("Which?"), voter, f"{runaway}\nRanking: B > A").chosen == ("c", "b")

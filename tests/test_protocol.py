@@ -1,11 +1,13 @@
 """The debate as a generator: who is asked what, who hears whom, and how it is decided."""
 
 import random
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from typing import Literal
 
 import networkx as nx
 import pytest
+from actors import NAMES, QUESTION, play, says
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,34 +16,7 @@ from debate_plugin.deciding import CRITERIA, Decide
 from debate_plugin.protocol import Outcome
 from debate_plugin.stopping import agreement, stable, unanimity
 from debate_plugin.topology import by_round, chain, complete, from_graph, ring
-from debate_plugin.turns import Reply, Stage, read_reply, read_score
-
-QUESTION = Question.of("What is 2+2?", kind="number")
-NAMES = ("ada", "ben", "cleo")
-Speak = Callable[[Turn], str | None]
-
-
-def play(
-    plan: Plan, speak: Speak, *, names: Sequence[str] = NAMES, question: Question = QUESTION
-) -> tuple[list[Stage], Outcome]:
-    """Play a debate whose agents say what `speak` says; None is a failure."""
-    flow = debate(question, names, plan)
-    stages, stage = [], next(flow)
-    while True:
-        stages.append(stage)
-        texts = [(turn, speak(turn)) for turn in stage]
-        replies = [
-            read_reply(question, turn, text) if text is not None else Reply(turn=turn, abstention="failed")
-            for turn, text in texts
-        ]
-        try:
-            stage = flow.send(replies)
-        except StopIteration as stop:
-            return stages, stop.value
-
-
-def says(answers: dict[tuple[str, int], str], *, otherwise: str = "Answer: 4") -> Speak:
-    return lambda turn: answers.get((turn.agent, turn.round), otherwise)
+from debate_plugin.turns import read_reply, read_score
 
 
 def test_openings_are_independent_then_each_hears_the_round_before() -> None:
@@ -382,3 +357,64 @@ def test_an_abstention_never_wins_and_names_do_not_matter(answers: list[str | No
         assert set(answers) == {None}
     else:
         assert answers.count(outcome.answer) == max(answers.count(one) for one in answers if one is not None)
+
+
+def test_a_round_without_a_quorum_ends_nothing() -> None:
+    alone = says({("ben", 1): "hm", ("cleo", 1): "hm"})
+    stages, outcome = play(Plan(quorum=2, stop=agreement(0.6)), alone)
+    assert len(stages) == 2 and (outcome.answer, outcome.round) == ("4", 2)
+    stages, _ = play(Plan(quorum=2, settle=True), lambda turn: "Settled: A" if turn.role == "judge" else alone(turn))
+    assert [stage[0].role for stage in stages] == ["debater", "debater"]
+
+
+def test_part_of_a_round_decides_nothing() -> None:
+    plan = Plan(speaking="in turn", digest="each")
+    flow = debate(QUESTION, NAMES, plan, halted=lambda: halted)
+    halted, stage, said = False, next(flow), 0
+    while True:
+        halted = stage[0].role == "summarizer" and stage[0].about == "ben"
+        said += 1
+        text = {"summarizer": "They say 4."}.get(stage[0].role, "Answer: 5" if stage[0].round == 2 else "Answer: 4")
+        try:
+            stage = flow.send([read_reply(QUESTION, turn, text) for turn in stage])
+        except StopIteration as stop:
+            outcome: Outcome = stop.value
+            break
+    assert said == 3 + 2 + 1 and (outcome.answer, len(outcome.votes)) == ("4", 1)
+
+
+def test_an_audited_debate_is_held_to_its_end_whatever_the_judge_says() -> None:
+    plan = Plan(rounds=3, stop=agreement(0.5), audit=1.0, settle=True)
+    stages, outcome = play(plan, lambda turn: "Settled: A" if turn.role == "judge" else "Answer: 4")
+    assert len(stages) == 3 and outcome.audited and outcome.decided_by == "majority"
+
+
+@given(
+    st.lists(st.sampled_from(["4", "5", "6", None]), min_size=1, max_size=6),
+    st.sampled_from(sorted(CRITERIA)),
+    st.permutations(range(6)),
+    st.integers(0, 10_000),
+)
+def test_votes_and_ballots_are_the_same_whoever_bears_which_name(
+    given_answers: list[str | None], decide: Decide, order: list[int], chance: int
+) -> None:
+    """Names change the order in which replies are seen, so a voter that goes by what is said votes alike."""
+
+    def decided(names: Sequence[str]) -> tuple[str | None, str]:
+        def speak(turn: Turn) -> str:
+            if turn.role == "judge":
+                return "Score: 3"
+            seat = names.index(turn.agent)
+            if turn.role == "voter":
+                shown = dict(re.findall(r'<reply label="([A-Z])">\nAnswer: (\d)', turn.prompt))
+                liked = sorted(shown, key=lambda label: random.Random(f"{chance}{seat}{shown[label]}").random())
+                return f"Ranking: {' > '.join(liked)}\nApproved: {liked[0]}"
+            answer = given_answers[seat]
+            return "I pass." if answer is None else f"Answer: {answer}"
+
+        outcome = play(Plan(decide=decide), speak, names=names)[1]
+        return outcome.answer, outcome.decided_by
+
+    plain = [f"d{seat}" for seat in range(len(given_answers))]
+    other = [f"n{place}" for place in order if place < len(given_answers)]
+    assert decided(plain) == decided(other)

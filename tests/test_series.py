@@ -78,7 +78,7 @@ async def test_replies_are_in_seat_order_whoever_came_first(place: Path) -> None
         from debate_agents import debater
 
         slow = debater("ada", Slow(["Answer: 4"]))
-        return DebateTeam([slow, *quick._participants], plan=Plan(rounds=1), kind="number")  # type: ignore[list-item]
+        return DebateTeam([slow, *quick._participants], plan=Plan(rounds=1), kind="number")
 
     with Store.open(place) as store:
         await hold(store, QUESTIONS[:1], make_team=team)

@@ -2,20 +2,22 @@
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import redirect_stdout
 
 import pytest
 from actors import lines, of_type, scripted_team
 from autogen_agentchat.agents import BaseChatAgent
-from autogen_agentchat.base import Response, TaskResult
+from autogen_agentchat.base import Response, TaskResult, TerminationCondition
 from autogen_agentchat.conditions import (
     ExternalTermination,
     FunctionalTermination,
     MaxMessageTermination,
+    TextMentionTermination,
+    TimeoutTermination,
     TokenUsageTermination,
 )
-from autogen_agentchat.messages import BaseChatMessage, TextMessage
+from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage, TextMessage
 from autogen_agentchat.teams import RoundRobinGroupChat
 from autogen_agentchat.ui import Console
 from autogen_core import CancellationToken
@@ -25,6 +27,7 @@ from debate_plugin import (
     DebateDecided,
     DebateStarted,
     DebateTeam,
+    Patience,
     Plan,
     Question,
     QuestionMessage,
@@ -288,3 +291,52 @@ async def test_tokens_and_a_hand_from_outside_end_a_debate_too() -> None:
     hand.set()
     team = scripted_team(AGREEING, plan=Plan(rounds=2), termination_condition=hand)
     assert len(of_type(RoundVoted, (await team.run(task="What is 2+2?")).messages)) == 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "rounds"),
+    [
+        (TextMentionTermination("ben says"), 1),
+        (TextMentionTermination("nobody says"), 2),
+        (TextMentionTermination("cleo says", sources=["ada"]), 2),
+        (TimeoutTermination(0.001), 1),
+        (TimeoutTermination(60) | MaxMessageTermination(4, include_agent_event=True), 1),
+        (TextMentionTermination("ada says") & TextMentionTermination("cleo says"), 1),
+    ],
+)
+async def test_any_termination_condition_may_end_a_debate(condition: TerminationCondition, rounds: int) -> None:
+    agents = [Echo(name, seconds=0.01) for name in ("ada", "ben", "cleo")]
+    result = await DebateTeam(agents, kind="number", termination_condition=condition).run(task="What is 2+2?")
+    assert len(of_type(RoundVoted, result.messages)) == rounds
+
+
+class Doubted(BaseAgentEvent):
+    """An event of a user's own."""
+
+    type: str = "Doubted"
+
+    def to_text(self) -> str:
+        return "I doubt it."
+
+
+async def test_debaters_stream_messages_of_their_own() -> None:
+    class Doubtful(Echo):
+        async def on_messages_stream(
+            self, messages: Sequence[BaseChatMessage], cancellation_token: CancellationToken
+        ) -> AsyncGenerator[BaseAgentEvent | BaseChatMessage | Response, None]:
+            yield Doubted(source=self.name)
+            yield await self.on_messages(messages, cancellation_token)
+
+    team = DebateTeam([Doubtful("ada")], kind="number", custom_message_types=[Doubted])
+    assert len(of_type(Doubted, (await team.run(task="What is 2+2?")).messages)) == 2
+    forgotten = DebateTeam([Doubtful("ada")], kind="number", patience=Patience(retries=0))
+    result = await forgotten.run(task="What is 2+2?")
+    assert "is not registered" in (of_type(TurnReplied, result.messages)[0].reply.abstention or "")
+
+
+async def test_a_termination_condition_counts_each_debate_for_itself() -> None:
+    agents = [Echo(name) for name in ("ada", "ben")]
+    counting = MaxMessageTermination(7, include_agent_event=True)  # a debate's task and four replies are five
+    team = DebateTeam(agents, kind="number", termination_condition=counting)
+    for _ in range(3):
+        assert len(of_type(RoundVoted, (await team.run(task="What is 2+2?")).messages)) == 2

@@ -123,6 +123,12 @@ class EngineClient(ChatCompletionClient):
     async def close(self) -> None:
         """The engine is shared and stays open; whoever loaded it closes it."""
 
+    def _to_config(self) -> BaseModel:
+        raise ValueError(
+            "an engine's client cannot be written as data, since its model lives in this process; "
+            "write the team with a client of a server, or build it anew"
+        )
+
     def actual_usage(self) -> RequestUsage:
         return self._usage
 
