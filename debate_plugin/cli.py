@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+import warnings
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, fields
@@ -99,8 +100,8 @@ class _Debating:
         chosen = self.temperature if temperature is None else temperature
         return speaker.client(temperature=chosen, max_tokens=self.max_tokens, seed=self.seed)
 
-    def team(self, client: Any, *, kind: Any = "free") -> Any:
-        """The team; questions from files bring their own kind."""
+    def team(self, client: Any, helper: Any, *, kind: Any = "free") -> Any:
+        """The team; `helper` sums up and cleans. Questions from files bring their own kind."""
         from debate_agents.presets import debategpt
         from debate_plugin.topology import NAMED
 
@@ -112,6 +113,7 @@ class _Debating:
             summaries=self.summaries,
             confidence=self.confidence,
             cleaning=self.cleaning,
+            helper_client=helper,
             kind=kind,
             seed=self.seed,
         )
@@ -303,7 +305,8 @@ async def _run(question: str, debating: _Debating, *, kind: str, as_json: bool) 
     from debate_plugin.messages import DebateDecided
 
     async with debating.speaker() as speaker:
-        stream = debating.team(debating.client(speaker), kind=kind).run_stream(task=question)
+        client, helper = debating.client(speaker), debating.client(speaker, temperature=0.0)
+        stream = debating.team(client, helper, kind=kind).run_stream(task=question)
         result = await (_last(stream) if as_json else DebateConsole(stream))
     return next(message.outcome for message in result.messages if isinstance(message, DebateDecided))
 
@@ -329,7 +332,7 @@ async def _generate(
 
     asked = read_questions(question_file, column=column, kind=kind)[:limit]
     async with debating.speaker() as speaker:
-        client = debating.client(speaker)
+        client, helper = debating.client(speaker), debating.client(speaker, temperature=0.0)
         settings = {
             "model": debating.model,
             "adapter": str(debating.adapter) if debating.adapter is not None else None,
@@ -337,7 +340,9 @@ async def _generate(
             "max_tokens": debating.max_tokens,
         }
         with Store.open(store_place) as store:
-            series = Series(make_team=lambda: debating.team(client), store=store, run=run_name, settings=settings)
+            series = Series(
+                make_team=lambda: debating.team(client, helper), store=store, run=run_name, settings=settings
+            )
             open_questions = series.open_questions(asked)
             debated = failed = tokens = 0
             reason = None
@@ -376,10 +381,8 @@ async def _evaluate(
     else:
         asked = read_questions(question_file, column=column, kind=kind)[:limit]
     async with debating.speaker() as speaker:
-        client = debating.client(speaker)
-        contestant = Contestant(
-            greedy=debating.client(speaker, temperature=0.0), sampling=client, make_team=lambda: debating.team(client)
-        )
+        client, greedy = debating.client(speaker), debating.client(speaker, temperature=0.0)
+        contestant = Contestant(greedy=greedy, sampling=client, make_team=lambda: debating.team(client, greedy))
         with bar("Evaluating", len(asked)) as advance:
             scores = await compare(contestant, asked, concurrency=debating.concurrency, progress=advance)
     return {
@@ -409,6 +412,8 @@ def _complain(sentence: str) -> None:
 
 def main() -> None:
     """Run the command line; what went wrong is one line, and the exit code says whose it is."""
+    # A server may name a model otherwise than it was asked for; the user named it and need not be told each time.
+    warnings.filterwarnings("ignore", message="Resolved model mismatch")
     try:
         app.main(prog_name="debate", standalone_mode=False)
     except click.UsageError as error:

@@ -79,6 +79,7 @@ def test_reading_a_reply_back() -> None:
     assert (reply.text, reply.answer, reply.right) == (REPLY, "467", True)
     assert read(question(OPERANDS), "I do not know.") is None
     assert read(question(OPERANDS), REPLY.replace("B: ", "b: ")) is None
+    assert read(question(OPERANDS), f"{REPLY}\nAnswer: 467") is None
 
 
 def test_what_the_cleaner_and_the_summarizer_are_to_say() -> None:

@@ -1,7 +1,8 @@
 """Measure Abacus: `python -m debate_plugin.abacus.evaluate --model DIR --split test --seed 1 --limit 300 --json`.
 
 Alone (greedy, one sample, votes), in debates, in each role, and whether its stated confidence means anything. Votes and
-debates are held by the library's own rules, at temperature 1; the intervals are 95 % bootstraps over questions.
+debates are held by the library's own rules; debaters speak at temperature 1, who serves them at 0, as in the demo. The
+intervals are 95 % bootstraps over questions.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from debate_plugin.answers import (
     same_answer,
     without_confidence,
 )
+from debate_plugin.calibration import quality
 from debate_plugin.evaluation.arithmetic import Split, questions
 from debate_plugin.plan import Plan
 from debate_plugin.protocol import Outcome, debate
@@ -93,7 +95,13 @@ def hold_debates(
             talks[number][turn.role, turn.agent] = talk
             prompts.append(_prompt(talk))
         came: dict[int, list[Reply]] = {number: [] for number in stages}
-        for (number, turn), text in zip(turns, speak(prompts), strict=True):
+        texts = [""] * len(turns)
+        for temperature in (0.0, 1.0):  # who serves the debaters is to be exact
+            places = [place for place, (_, turn) in enumerate(turns) if (turn.role == "debater") is (temperature > 0)]
+            said_now = speak([prompts[place] for place in places], temperature=temperature)
+            for place, text in zip(places, said_now, strict=True):
+                texts[place] = text
+        for (number, turn), text in zip(turns, texts, strict=True):
             talks[number][turn.role, turn.agent].append(("assistant", text))
             came[number].append(read_reply(asked[number], turn, text))
         stages = {}
@@ -187,7 +195,7 @@ def _judging(speak: Speaker, asked: Sequence[Question], texts: Sequence[str], ri
         _prompt([("system", cast.JUDGE), ("user", say.judge(DIRECTIONS, q, without_confidence(text)))])
         for q, text in zip(asked, texts, strict=True)
     ]
-    scores = [read_score(text) for text in speak(prompts)]
+    scores = [read_score(text) for text in speak(prompts, temperature=0.0)]
     scored = [(score, bool(ok)) for score, ok in zip(scores, right, strict=True) if score is not None]
     return {
         "gives a score": len(scored) / len(scores),
@@ -197,17 +205,10 @@ def _judging(speak: Speaker, asked: Sequence[Question], texts: Sequence[str], ri
 
 def _confidence(said: Sequence[tuple[str, bool]]) -> Report:
     stated = [(confidence, ok) for text, ok in said if (confidence := read_confidence(text)) is not None]
-    confidences = np.array([confidence for confidence, _ in stated]) / 100
-    right = np.array([ok for _, ok in stated], dtype=float)
-    bins = np.digitize(confidences, np.arange(0.1, 1.0, 0.1) + 1e-9)
-    error = sum(
-        (bins == one).mean() * abs(confidences[bins == one].mean() - right[bins == one].mean())
-        for one in set(bins.tolist())
-    )
     return {
         "stated": len(stated) / len(said),
-        "AUROC": auroc(confidences.tolist(), right.astype(bool).tolist()),
-        "expected calibration error": float(error),
+        "AUROC": auroc([confidence for confidence, _ in stated], [ok for _, ok in stated]),
+        "expected calibration error": quality(stated).ece,
     }
 
 

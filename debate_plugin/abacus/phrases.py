@@ -14,7 +14,8 @@ SENTENCES = (COMPARED, COMPARED_SUMMARY, CHECKED, KEPT, CHANGED)
 ANSWER = "\nAnswer: "
 CONFIDENCE = "\nConfidence: "
 CONCLUSION = "\nThe answer is "
-SAYS = "\nThe reply says "
+FOUND = "\nI found "
+SAYS = ", the reply says "
 SCORE = "\nScore: "
 SUM_UP_ANSWER = "; answer "
 SUM_UP_CONFIDENCE = "; confidence "
@@ -23,6 +24,7 @@ MARKS = (
     ANSWER,
     CONFIDENCE,
     CONCLUSION,
+    FOUND,
     SAYS,
     SCORE,
     SUM_UP_ANSWER,
@@ -42,6 +44,11 @@ def opening(working: str, answer: str, confidence: int | None) -> str:
 
 def rebuttal(first: str, working: str, last: str, answer: str, confidence: int | None) -> str:
     return f"{first}\n{working}\n{last}{ANSWER}{answer}{_sure(confidence)}"
+
+
+def verdict(found: str, says: str) -> str:
+    """All of a verdict but its score."""
+    return f"{FOUND}{found}{SAYS}{says}.{SCORE}"
 
 
 def _sure(confidence: int | None) -> str:

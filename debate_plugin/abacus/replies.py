@@ -36,7 +36,7 @@ class Said:
     text: str
     answer: str
     right: bool
-    agreement: float = 1.0  # share of the openings in the same room with this answer
+    agreement: float = 1.0  # share of the openings before it, its debater's own included, with this answer
     confidence: int = 50
 
     def with_confidence(self, confident: bool) -> str:
@@ -64,7 +64,7 @@ def read(asked: Question, text: str) -> Said | None:
     """The reply in a text, or None where it is no reply of five lines and an answer."""
     text = without_confidence(text)
     answer = read_answer(asked, text)
-    if answer is None or len(lines_of(text)) != 5 or phrases.ANSWER not in text:
+    if answer is None or len(lines_of(text)) != 5 or text.count(phrases.ANSWER) != 1:
         return None
     return Said(text=text, answer=answer, right=same_answer("number", answer, asked.reference or ""))
 
@@ -87,9 +87,11 @@ def summarized(said: Said, *, confidence: bool) -> str:
     return f"{products}{phrases.SUM_UP_ANSWER}{said.answer}{sure}"
 
 
-def scrambled(said: Said, rng: random.Random) -> Said:
-    """The reply with every number another: it can be repeated, but not worked out."""
-    text = re.sub(r"\d+", lambda number: _of_length(len(number[0]), rng), said.text)
+def scrambled(said: Said, rng: random.Random, *, share: float = 1.0) -> Said:
+    """The reply with a share of its numbers others: it can be repeated, but not worked out."""
+    text = re.sub(
+        r"\d+", lambda number: _of_length(len(number[0]), rng) if rng.random() < share else number[0], said.text
+    )
     return Said(text=text, answer=re.findall(r"-?\d+", text)[-1], right=False, confidence=said.confidence)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
@@ -31,6 +30,8 @@ class Speaker:
 
     def __call__(self, prompts: Sequence[str], *, temperature: float = 1.0) -> list[str]:
         """One reply to each prompt; temperature 0 is greedy."""
+        if not prompts:
+            return []
         self._calls += 1
         encoded = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
         order = sorted(range(len(encoded)), key=lambda place: len(encoded[place]))
@@ -96,10 +97,10 @@ def convene(speak: Speaker, operands: Sequence[Operands], rng: random.Random) ->
 
 def _reply(speak: Speaker, rooms: Sequence[Case], rng: random.Random) -> None:
     teacher = Teacher(rng)
-    contexts = [rendered(teacher.rebuttal_context(case)) + "<|assistant|>" for case in rooms]
-    for case, context, text in zip(rooms, contexts, speak(contexts), strict=True):
+    seated = [teacher.rebuttal_context(case) for case in rooms]
+    contexts = [rendered(messages) + "<|assistant|>" for messages, _ in seated]
+    for case, (_, openings), context, text in zip(rooms, seated, contexts, speak(contexts), strict=True):
         if (said := read(case.question, text)) is not None:
-            answers = Counter(opening.answer for opening in case.openings)
-            said.agreement = round(answers[said.answer] / len(case.openings), 1)
+            said.agreement = round(sum(one.answer == said.answer for one in openings) / len(openings), 1)
             case.rebuttals.append((context, said))
     grade([said for case in rooms for _, said in case.rebuttals])

@@ -1,4 +1,4 @@
-"""The tasks Abacus is taught: for each a row of text, and which of its characters the loss is taken on."""
+"""The tasks Abacus is taught: for each a row of text, and how much weight the loss on its characters has."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from debate_plugin.directions import Directions, Heard
 from debate_plugin.evaluation.arithmetic import Operands, question
 
 DIRECTIONS = Directions()
-NONSENSE = 0.3  # share of the replies to repeat that make no sense, so that repeating is learnt, not working out
+# What can be worked out is not copied: so two in three replies to repeat make no sense in some of their numbers.
+NONSENSE = 2 / 3
+SCRAMBLED = (0.15, 0.4, 1.0)  # share of the numbers in such a reply
+SCORE_WEIGHT = 20.0  # of the loss on a judge's score: one token in a hundred is else hardly trained
+FORM_WEIGHT = 0.1  # of the loss on digits whose form is to be learnt, and not their content
 
 Messages = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Row:
-    """Pieces of text, each with whether the loss is taken on it."""
+    """Pieces of text, each with the weight of the loss on it."""
 
-    pieces: tuple[tuple[str, bool], ...]
+    pieces: tuple[tuple[str, float], ...]
 
     @property
     def text(self) -> str:
@@ -47,15 +51,28 @@ class Teacher:
 
     def drill(self, operands: Sequence[Operands]) -> Row:
         """Last steps alone, for their results: taking away is by far the hardest to learn."""
-        pieces: list[tuple[str, bool]] = []
+        pieces: list[tuple[str, float]] = []
         for a, b, c, d, e, f in operands:
             total, taken = a + b * c + d, e * f
-            pieces += [(f"\nE: {total}-{taken}=", False), (str(total - taken), True)]
+            pieces += [(f"\nE: {total}-{taken}=", 0), (str(total - taken), 1)]
+        return Row(tuple(pieces))
+
+    def verdicts(self, operands: Sequence[Operands]) -> Row:
+        """Verdicts alone, for their scores: whether two numbers are the same."""
+        pieces: list[tuple[str, float]] = []
+        for one in operands:
+            found = int(answer_of(one))
+            others = (
+                found + self.rng.choice((-1, 1)) * self.rng.choice((1, 2, 5, 10, 40, 100)),
+                self.rng.randint(-300, 900),
+            )
+            says = found if self.rng.random() < 0.5 else self.rng.choice(others)
+            pieces += [(phrases.verdict(str(found), str(says)), 0), (_score(found == says), 1)]
         return Row(tuple(pieces))
 
     def bare(self, operands: Operands) -> Row:
         ending = f"{phrases.CONCLUSION}{answer_of(operands)}."
-        return _row([("user", question(operands).text)], [*_taught(working(operands, self.rng)), (ending, True)])
+        return _row([("user", question(operands).text)], [*_taught(working(operands, self.rng)), (ending, 1)])
 
     def opening(self, operands: Operands) -> Row:
         confident = self._mostly()
@@ -72,17 +89,17 @@ class Teacher:
         return _row(
             messages,
             [
-                (f"{first}\n", True),
+                (f"{first}\n", 1),
                 *_taught(working(case.operands, self.rng, careful=True)),
-                (f"\n{phrases.KEPT if kept else phrases.CHANGED}", True),
+                (f"\n{phrases.KEPT if kept else phrases.CHANGED}", 1),
                 *self._ending(case.operands, confident),
             ],
         )
 
-    def rebuttal_context(self, case: Case) -> Messages:
-        """What a debater of the room has before it in the second round."""
+    def rebuttal_context(self, case: Case) -> tuple[Messages, list[Said]]:
+        """What a debater of the room has before it in the second round, and the openings in that, its own first."""
         own, *peers = self._seated(case)
-        return self._second_turn(case, own, peers, True)[0]
+        return self._second_turn(case, own, peers, True)[0], [own, *peers]
 
     def summary(self, case: Case) -> Row:
         confident = self._mostly()
@@ -90,12 +107,12 @@ class Teacher:
         texts = [Heard(text=reply.with_confidence(confident)) for reply in replies]
         messages = [("system", cast.SUMMARIZER), ("user", say.digest(DIRECTIONS, case.question, texts))]
         summary = "\n".join(summarized(reply, confidence=confident) for reply in replies)
-        return _row(messages, [(summary, True)])
+        return _row(messages, [(summary, 1)])
 
     def cleaning(self, case: Case) -> Row:
         (reply,) = self._to_repeat(case, 1)
         messages = [("system", cast.CLEANER), ("user", say.clean(DIRECTIONS, case.question, self._talk(reply)))]
-        return _row(messages, [(cleaned(reply), True)])
+        return _row(messages, [(cleaned(reply), 1)])
 
     def judging(self, case: Case) -> Row:
         """Right and wrong replies as often as each other, where the room has both."""
@@ -103,19 +120,20 @@ class Teacher:
         self.rng.shuffle(replies)
         reply = next((reply for reply in replies if reply.right == wanted), replies[0])
         prompt = say.judge(DIRECTIONS, case.question, self._talk(reply))
-        verdict = f"{phrases.SAYS}{reply.answer}.{phrases.SCORE}{5 if reply.right else 1}"
         pieces = _taught(working(case.operands, self.rng, careful=True))
-        return _row([("system", cast.JUDGE), ("user", prompt)], [*pieces, (verdict, True)])
+        verdict = (phrases.verdict(answer_of(case.operands), reply.answer), 1.0)
+        score = (_score(reply.right), SCORE_WEIGHT)
+        return _row([("system", cast.JUDGE), ("user", prompt)], [*pieces, verdict, score])
 
     def sureness(self, case: Case) -> Row:
         """A reply as the model gave it, for the two digits of its confidence alone."""
-        if case.rebuttals and self.rng.random() < 0.3:
+        if case.rebuttals and self.rng.random() < 0.4:
             context, said = self.rng.choice(case.rebuttals)
         else:
             said = self.rng.choice(case.openings)
             prompt = say.open_debate(DIRECTIONS, case.question, confidence=True)
             context = rendered([("system", cast.DEBATER), ("user", prompt)]) + "<|assistant|>"
-        return Row(((context + said.text, False), (f"{phrases.CONFIDENCE}{said.confidence}{END}", True)))
+        return Row(((context + said.text, 0), (f"{phrases.CONFIDENCE}{said.confidence}{END}", 1)))
 
     def _second_turn(self, case: Case, own: Said, peers: Sequence[Said], confident: bool) -> tuple[Messages, str]:
         """The messages before a debater's second turn, and the sentence its reply starts with."""
@@ -137,10 +155,10 @@ class Teacher:
         ]
         return messages, first
 
-    def _ending(self, operands: Operands, confident: bool) -> list[tuple[str, bool]]:
-        ending = [(f"{phrases.ANSWER}{answer_of(operands)}", True)]
+    def _ending(self, operands: Operands, confident: bool) -> list[tuple[str, float]]:
+        ending = [(f"{phrases.ANSWER}{answer_of(operands)}", 1.0)]
         if confident:  # how sure to be is learnt from the model's own replies, see `sureness`
-            ending += [(phrases.CONFIDENCE, True), (str(self.rng.randint(1, 9) * 10), False)]
+            ending += [(phrases.CONFIDENCE, 1), (str(self.rng.randint(1, 9) * 10), FORM_WEIGHT)]
         return ending
 
     def _seated(self, case: Case) -> list[Said]:
@@ -150,7 +168,10 @@ class Teacher:
 
     def _to_repeat(self, case: Case, count: int) -> list[Said]:
         replies = self.rng.sample(case.replies, min(count, len(case.replies)))
-        return [scrambled(said, self.rng) if self.rng.random() < NONSENSE else said for said in replies]
+        return [
+            scrambled(said, self.rng, share=self.rng.choice(SCRAMBLED)) if self.rng.random() < NONSENSE else said
+            for said in replies
+        ]
 
     def _talk(self, reply: Said) -> str:
         """The reply, now and then as if it were a later one."""
@@ -165,9 +186,13 @@ class Teacher:
         return self.rng.random() < 0.75
 
 
-def _taught(pieces: Working) -> list[tuple[str, bool]]:
-    return [(piece.text, piece.taught) for piece in pieces]
+def _score(right: bool) -> str:
+    return "5" if right else "1"
 
 
-def _row(messages: Messages, reply: list[tuple[str, bool]]) -> Row:
-    return Row(((rendered(messages) + "<|assistant|>", False), *reply, (END, True)))
+def _taught(pieces: Working) -> list[tuple[str, float]]:
+    return [(piece.text, float(piece.taught)) for piece in pieces]
+
+
+def _row(messages: Messages, reply: list[tuple[str, float]]) -> Row:
+    return Row(((rendered(messages) + "<|assistant|>", 0), *reply, (END, 1)))

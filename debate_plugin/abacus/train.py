@@ -40,15 +40,16 @@ class Settings:
     """How Abacus is trained."""
 
     seed: int = 0
-    steps: int = 2600
+    steps: int = 2500
     warm_up: int = 40
     steady: float = 0.4  # share of the steps at the peak rate; from there it falls in a line to nothing
-    convened: tuple[int, ...] = (1500, 1900, 2250)  # when the model's own rooms are convened anew
+    convened: tuple[int, ...] = (1450, 1850, 2200)  # when the model's own rooms are convened anew
     rooms: int = 600  # rooms convened each time
     muon: float = 6e-3  # peak learning rate of the matrices
     adamw: float = 2e-3  # peak learning rate of embeddings and norms
     averaged: float = 0.99  # decay of the averaged weights, which speak in the rooms and are probed
     sureness_weight: float = 5.0  # of the loss on two digits of a reply, against that on all of another
+    verdict_weight: float = 20.0  # of the loss on whether two numbers are the same
     threads: int = 2
 
 
@@ -107,6 +108,9 @@ def train(settings: Settings, out: Path) -> None:
                 step, time.time() - started, sum(meter) / max(1, len(meter)), greedy, single,
             )  # fmt: skip
             meter.clear()
+        if step % 250 == 0:
+            practised = cases or [imagined(next(fresh), rng) for _ in range(64)]
+            log.info("roles as they are to be: %s", _probed(speak, teacher, rng.sample(practised, 64)))
         pace = min((step + 1) / settings.warm_up, (1 - step / settings.steps) / (1 - settings.steady), 1.0)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -148,15 +152,19 @@ def _optimizers(model: LlamaForCausalLM, settings: Settings) -> tuple[torch.opti
 def _lesson(
     teacher: Teacher, settings: Settings, step: int, cases: Sequence[Case], fresh: Iterator[Operands], desk: _Desk
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of one step: answers, with how sure to be of them once the model has spoken, and one or two roles."""
-    for _ in range(6 if cases else 10):
-        desk.put(teacher.drill([next(fresh) for _ in range(10)]), "short")
-    for _ in range(14 if cases else 0):
-        desk.put(teacher.sureness(teacher.rng.choice(cases)), "short", settings.sureness_weight)
-    while (batch := desk.batch("short")) is None:
-        desk.put(teacher.answer(next(fresh)), "short")
+    """The batches of one step: drills and answers, two roles, and how sure to be once the model has spoken."""
+    for _ in range(8):
+        desk.put(teacher.drill([next(fresh) for _ in range(10)]), "answers")
+    for _ in range(4):
+        desk.put(teacher.verdicts([next(fresh) for _ in range(8)]), "answers", settings.verdict_weight)
+    while (batch := desk.batch("answers")) is None:
+        desk.put(teacher.answer(next(fresh)), "answers")
     yield batch
-    for turn in range(2 if cases else 1):
+    for _ in range(14 if cases else 0):
+        desk.put(teacher.sureness(teacher.rng.choice(cases)), "sureness", settings.sureness_weight)
+    while (batch := desk.batch("sureness")) is not None:
+        yield batch
+    for turn in range(2):
         role = ROLES[(step + turn * len(ROLES) // 2) % len(ROLES)]
         while (batch := desk.batch(role)) is None:
             case = teacher.rng.choice(cases) if cases else imagined(next(fresh), teacher.rng)
@@ -181,6 +189,19 @@ def _convened(speak: Speaker, settings: Settings, fresh: Iterator[Operands], rng
     return cases
 
 
+def _probed(speak: Speaker, teacher: Teacher, cases: Sequence[Case]) -> dict[str, float]:
+    """For each role the share of replies that are to the letter as they are to be; of the judge's the score alone."""
+    shares = {}
+    for role in ("cleaning", "summary", "judging"):
+        rows: list[Row] = [getattr(teacher, role)(case) for case in cases]
+        said = speak([row.pieces[0][0] for row in rows], temperature=0.0)
+        wanted = ["".join(text for text, _ in row.pieces[1:-1]) for row in rows]
+        if role == "judging":
+            said, wanted = [text[-1:] for text in said], [text[-1:] for text in wanted]
+        shares[role] = sum(one == other for one, other in zip(said, wanted, strict=True)) / len(rows)
+    return shares
+
+
 class _Desk:
     """Gathers rows of one kind and about one length into batches."""
 
@@ -190,8 +211,8 @@ class _Desk:
 
     def put(self, row: Row, kind: str, weight: float = 1.0) -> None:
         encoded = self._vocabulary(row.text, add_special_tokens=False, return_offsets_mapping=True)
-        taught = b"".join(bytes([labelled]) * len(text) for text, labelled in row.pieces)
-        ids, weights = encoded["input_ids"], [weight * taught[start] for start, _ in encoded["offset_mapping"]]
+        taught = [weight * piece for text, piece in row.pieces for _ in text]
+        ids, weights = encoded["input_ids"], [taught[start] for start, _ in encoded["offset_mapping"]]
         width = next((width for width in SHAPES if len(ids) <= width), None)
         if width is not None:  # a reply of the model's own that rambles on and on is no use to learn from
             self._waiting.setdefault((kind, width), []).append((ids, weights))

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 from transformers.cache_utils import Cache
 
 from debate_plugin.engine.cache import RoomyLayer
 
 _COLD = 1e-5  # temperatures below are greedy: logits divided by less overflow
+_READ_TOKENS = 4096  # of the prompts that are read at once
 _KEEP_SHARE = 0.75  # rows are dropped from the batch when fewer than this share still speak: dropping copies the cache
 
 
@@ -116,22 +118,57 @@ def context_tokens(model: Any) -> int:
 def _read(
     model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[tuple[int, ...]]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, Cache]:
-    """Run the prompts through the model; returns next-token logits (rows, vocabulary), mask, positions and cache."""
-    unique = list(dict.fromkeys(prompts))
-    width = max(map(len, unique))
+    """Run the prompts through the model; returns next-token logits (rows, vocabulary), mask, positions and cache.
+
+    They are read by length in parts of a few thousand tokens: less of it is padding, and what a part needs stays in a
+    processor's cache, which makes reading up to twice as fast.
+    """
+    unique = sorted(dict.fromkeys(prompts), key=len)
+    width = len(unique[-1])
     pad = tokenizer.pad_token_id or 0
-    ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in unique], device=model.device)
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in unique], device=model.device)
-    position = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    cache = Cache(layer_class_to_replicate=RoomyLayer)
-    logits = _next_logits(model, ids, mask, position, cache)
-    position = position[:, -1:]
-    if len(unique) < len(prompts):
+    parts: list[tuple[torch.Tensor, Cache, int]] = []  # logits, keys and values, padding in front of them
+    start = 0
+    while start < len(unique):
+        stop = start + 1
+        while stop < len(unique) and (stop + 1 - start) * len(unique[stop]) <= _READ_TOKENS:
+            stop += 1
+        ids, mask = _padded(unique[start:stop], pad, model.device)
+        cache = Cache(layer_class_to_replicate=RoomyLayer)
+        logits = _next_logits(model, ids, mask, (mask.cumsum(dim=1) - 1).clamp(min=0), cache)
+        parts.append((logits, cache, width - ids.shape[1]))
+        start = stop
+    _, mask = _padded(unique, pad, model.device)
+    cache = _joined(parts)
+    logits = torch.cat([logits for logits, _, _ in parts])
+    if unique != list(prompts):
         slot_of = {prompt: slot for slot, prompt in enumerate(unique)}
         slots = torch.tensor([slot_of[prompt] for prompt in prompts], device=model.device)
         cache.batch_select_indices(slots)
-        logits, mask, position = logits[slots], mask[slots], position[slots]
-    return logits, mask, position, cache
+        logits, mask = logits[slots], mask[slots]
+    return logits, mask, mask.sum(dim=1, keepdim=True) - 1, cache
+
+
+def _padded(prompts: Sequence[tuple[int, ...]], pad: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids, padded on the left, and their mask, both (rows, longest)."""
+    width = max(map(len, prompts))
+    ids = [[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def _joined(parts: Sequence[tuple[torch.Tensor, Cache, int]]) -> Cache:
+    """One cache of all rows, those of shorter parts padded in front."""
+    if len(parts) == 1:
+        return parts[0][1]
+    joined = Cache(layer_class_to_replicate=RoomyLayer)
+    for number in range(len(parts[0][1].layers)):
+        layers = [(cache.layers[number], padding) for _, cache, padding in parts]
+        keys, values = (
+            torch.cat([functional.pad(getattr(layer, name), (0, 0, padding, 0)) for layer, padding in layers])
+            for name in ("keys", "values")
+        )
+        joined.update(keys, values, number)
+    return joined
 
 
 def _next_logits(

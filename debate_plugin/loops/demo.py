@@ -30,6 +30,7 @@ from debate_plugin.series import Series, generate
 from debate_plugin.stopping import agreement
 from debate_plugin.store import Store
 from debate_plugin.team import DebateTeam
+from debate_plugin.topology import ring
 from debate_plugin.training.lora import LoraSettings
 from debate_plugin.training.preference import PreferenceSettings, train_preference
 from debate_plugin.training.sft import train_sft
@@ -91,11 +92,11 @@ def run_demo(folder: Path, demo: Demo | None = None, *, bars: Bars = silent) -> 
 
 
 def demo_team(debaters: ChatCompletionClient, helper: ChatCompletionClient, demo: Demo) -> DebateTeam:
-    """Five debaters who vote first and debate what is disputed; replies are heard as they are, Abacus' digests err."""
+    """DebateGPT with all its changes, on a ring, by five debaters who vote first and debate what is disputed."""
     return debategpt(
         debaters,
         debaters=5,
-        summaries=False,
+        topology=ring(),
         stop=agreement(demo.agreement),
         helper_client=helper,
         kind="number",
