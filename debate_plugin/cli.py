@@ -402,8 +402,14 @@ def _print_table(models: dict[str, dict[str, dict[str, float]]], title: str) -> 
         table.add_column(name, justify="right")
     for method in next(iter(models.values())):
         cells = (models[name][method] for name in models)
-        table.add_row(method, *(f"{cell['accuracy']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" for cell in cells))
+        table.add_row(method, *(_with_ends(cell) for cell in cells))
     Console().print(table)
+
+
+def _with_ends(cell: dict[str, float]) -> str:
+    """`.442 [.350, .533]`: three of these and their labels fit 80 columns."""
+    mean, low, high = (f"{cell[part]:.3f}".removeprefix("0") for part in ("accuracy", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def _complain(sentence: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ def adapter_folder(folder: str | Path) -> str:
 @contextmanager
 def hushed() -> Iterator[None]:
     """Without the libraries' own bars, and without their warnings about names that they use of one another."""
+    hub = getLogger("huggingface_hub")  # tells of each retry; what came of them all is one line of ours
+    level_of_hub = hub.level
+    hub.setLevel(ERROR)
     bars_were_on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves these untyped
     try:
@@ -60,5 +64,6 @@ def hushed() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
             yield
     finally:
+        hub.setLevel(level_of_hub)
         if bars_were_on:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves these untyped
