@@ -48,13 +48,24 @@ class TurnReplied(BaseAgentEvent):
     debate: str
     stage: int  # counted from 1
     place: int  # of the turn in its stage, counted from 0
+    turns: int  # in its stage
     reply: Reply
 
     @classmethod
-    def of(cls, reply: Reply, *, debate: str, stage: int, place: int, unseen: RequestUsage | None) -> TurnReplied:
+    def of(
+        cls, reply: Reply, *, debate: str, stage: int, place: int, turns: int, unseen: RequestUsage | None
+    ) -> TurnReplied:
         """`unseen` is the part of the reply's usage that no event before this one carried; None stands for all."""
         usage = unseen or RequestUsage(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
-        return cls(source=reply.turn.agent, debate=debate, stage=stage, place=place, reply=reply, models_usage=usage)
+        return cls(
+            source=reply.turn.agent,
+            debate=debate,
+            stage=stage,
+            place=place,
+            turns=turns,
+            reply=reply,
+            models_usage=usage,
+        )
 
     def to_text(self) -> str:
         turn, reply = self.reply.turn, self.reply

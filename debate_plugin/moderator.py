@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage, StopMessage, TextMessage
-from autogen_core import CancellationToken, DefaultTopicId, MessageContext, event, rpc
+from autogen_core import AgentId, CancellationToken, MessageContext, rpc
 from autogen_core.models import RequestUsage
 from opentelemetry import propagate, trace
 from pydantic import BaseModel
@@ -60,6 +60,12 @@ class ModeratorState(BaseModel):
     halted: tuple[int, str] | None = None
 
 
+class Play(BaseModel):
+    """The moderator's word to itself: play the debate from where it is."""
+
+    debate: str
+
+
 class Moderator(OfKnownHandlers, BaseGroupChatManager):
     """Drives `protocol.debate`; it decides nothing itself.
 
@@ -72,11 +78,7 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
         self._table = table
         self._debate = ""  # its id
         self._question: Question | None = None
-        self._flow: Generator[Stage, Replies, Outcome] | None = None
-        self._stage: Stage = ()
-        self._is_asked_anew = True  # whether anything in the stage was not known from before
         self._stage_number = 0
-        self._replies: dict[int, Reply] = {}  # to the stage, by place
         self._heard: dict[tuple[int, int], Reply] = {}  # all that was said, by stage and place
         self._said: list[BaseAgentEvent | BaseChatMessage] = []  # what the termination condition has not seen yet
         self._consulted = 0  # the last stage that it has seen
@@ -84,6 +86,7 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
         self._going = asyncio.Event()  # cleared while the debate is paused
         self._going.set()
         self._span: trace.Span = trace.INVALID_SPAN
+        self._playing: asyncio.Task[None] | None = None
 
     async def validate_group_state(self, messages: list[BaseChatMessage] | None) -> None:
         if not messages and self._question is None:
@@ -103,11 +106,20 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
                 await self._termination_condition.reset()  # it has seen a debate that was cut off
             self._forget()
             self._debate, self._question = uuid.uuid4().hex, self._question_of(messages)
+        self._stage_number, self._said = 0, list(messages)
+        # Not awaited: whoever waits for this handler reads the stream only afterwards.
+        self._playing = asyncio.ensure_future(
+            self.send_message(Play(debate=self._debate), self.id, cancellation_token=ctx.cancellation_token)
+        )
+        self._playing.add_done_callback(_look_at)
+
+    @rpc
+    async def handle_play(self, message: Play, ctx: MessageContext) -> None:
+        """The whole debate: in one handler, since a runtime without a handler under way would stop."""
         question, debaters = self._asked, self._table.debaters
         self._end_span()
-        self._span = _tracer.start_span(
-            f"debate {self._name}", attributes={"debate.id": self._debate, "debate.question.id": question.id}
-        )
+        attributes = {"debate.id": self._debate, "debate.question.id": question.id}
+        self._span = _tracer.start_span(f"debate {self._name}", attributes=attributes)
         await self._say(
             DebateStarted(
                 source=self._name,
@@ -117,30 +129,62 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
                 system_messages=dict(self._table.system_messages),
             )
         )
-        ctx.cancellation_token.add_callback(self._end_span)
-        self._flow = debate(question, debaters, self._table.plan, halted=self._is_halted)
-        self._stage_number, self._replies, self._said = 0, {}, list(messages)
-        await self._advance(None, ctx.cancellation_token)
+        try:
+            await self._conclude(await self._play(question, ctx.cancellation_token))
+        except Exception as error:  # whoever awaits the stream is told; a runtime would keep it to itself
+            self._span.set_status(trace.StatusCode.ERROR, str(error))
+            await self._signal_termination_with_error(SerializableException.from_exception(error))
+        finally:
+            self._end_span()
+
+    async def _play(self, question: Question, token: CancellationToken) -> Outcome:
+        flow = debate(question, self._table.debaters, self._table.plan, halted=self._is_halted)
+        stage = next(flow)
+        while True:
+            await self._until_going(token)
+            self._stage_number += 1
+            replies = await self._played(stage, token)
+            try:
+                stage = flow.send(replies)
+            except StopIteration as stop:
+                outcome: Outcome = stop.value
+                return outcome
 
     def _is_halted(self) -> bool:
         return self._halted is not None and self._stage_number >= self._halted[0]
 
-    @event
-    async def handle_answer(self, message: TurnAnswer, ctx: MessageContext) -> None:
-        token = ctx.cancellation_token
-        is_asked = (message.debate, message.stage) == (self._debate, self._stage_number)
-        if not is_asked or message.place in self._replies or token.is_cancelled():
-            return  # an answer to a debate that was cut off
-        try:
-            await self._hear(message.place, self._reply_of(message), token, unseen=message.unseen)
-        except Exception as error:  # whoever awaits the stream is told; an external runtime would swallow it
-            self._span.set_status(trace.StatusCode.ERROR, str(error))
-            self._end_span()
-            await self._signal_termination_with_error(SerializableException.from_exception(error))
-            raise
+    async def _played(self, stage: Stage, token: CancellationToken) -> Replies:
+        """The replies to a stage, in its order; those that are known from before are not asked for."""
+        known = [self._known(place, turn) for place, turn in enumerate(stage)]
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier, trace.set_span_in_context(self._span))
+        turns = len(stage)
+        replies = await asyncio.gather(
+            *(
+                self._hear(place, turns, reply) if reply is not None else self._ask(place, turns, turn, carrier, token)
+                for place, (turn, reply) in enumerate(zip(stage, known, strict=True))
+            )
+        )
+        last = stage[-1]
+        round_so_far = self._of_round(last.round)
+        if last.role == "debater" and len(round_so_far) == len(self._table.debaters):
+            vote = vote_of(self._asked, list(by_debater(round_so_far, self._table.plan).values()))
+            await self._say(RoundVoted(source=self._name, debate=self._debate, round=last.round, vote=vote))
+        if None in known:
+            await self._consult()
+        return replies
 
-    def _reply_of(self, answer: TurnAnswer) -> Reply:
-        turn = self._stage[answer.place]
+    async def _ask(
+        self, place: int, turns: int, turn: Turn, carrier: dict[str, str], token: CancellationToken
+    ) -> Reply:
+        request = TurnRequest(
+            debate=self._debate, stage=self._stage_number, place=place, turn=turn, asker=self._name, trace=carrier
+        )
+        seat = AgentId(self._participant_name_to_topic_type[turn.agent], self.id.key)
+        answer: TurnAnswer = await self.send_message(request, seat, cancellation_token=token)
+        return await self._hear(place, turns, self._reply_of(turn, answer), unseen=answer.unseen)
+
+    def _reply_of(self, turn: Turn, answer: TurnAnswer) -> Reply:
         if answer.failure is not None:
             return Reply(turn=turn, abstention=answer.failure, failed=True, attempts=answer.attempts)
         return replace(
@@ -152,26 +196,16 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
             completion_tokens=answer.completion_tokens,
         )
 
-    async def _hear(
-        self, place: int, reply: Reply, token: CancellationToken, *, unseen: RequestUsage | None = None
-    ) -> None:
-        """Take a reply in; the last one of a stage takes the debate on."""
-        self._replies[place] = self._heard[self._stage_number, place] = reply
-        is_last = len(self._replies) == len(self._stage)  # before awaiting: answers arrive concurrently
-        replies = [self._replies[place] for place in sorted(self._replies)]
-        replied = TurnReplied.of(reply, debate=self._debate, stage=self._stage_number, place=place, unseen=unseen)
+    async def _hear(self, place: int, turns: int, reply: Reply, *, unseen: RequestUsage | None = None) -> Reply:
+        """Keep a reply to one of so many turns, and tell the world of it."""
+        self._heard[self._stage_number, place] = reply
+        replied = TurnReplied.of(
+            reply, debate=self._debate, stage=self._stage_number, place=place, turns=turns, unseen=unseen
+        )
         if self._stage_number > self._consulted:
             self._said.append(replied)
         await self._say(replied)
-        if not is_last:
-            return
-        round_so_far = self._of_round(reply.turn.round)
-        if reply.turn.role == "debater" and len(round_so_far) == len(self._table.debaters):
-            vote = vote_of(self._asked, list(by_debater(round_so_far, self._table.plan).values()))
-            await self._say(RoundVoted(source=self._name, debate=self._debate, round=reply.turn.round, vote=vote))
-        if self._is_asked_anew:
-            await self._consult()
-        await self._advance(replies, token)
+        return reply
 
     async def _consult(self) -> None:
         """Show the termination condition all messages since it was last asked, those of a whole stage at once."""
@@ -181,38 +215,6 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
         stop = await self._termination_condition(said)
         if stop is not None:
             self._halted = self._stage_number, stop.content
-
-    async def _advance(self, replies: Replies | None, token: CancellationToken) -> None:
-        """Take the next stage from the protocol and ask its turns, or announce the outcome."""
-        await self._until_going(token)
-        if self._flow is None:
-            return
-        try:
-            self._stage = next(self._flow) if replies is None else self._flow.send(replies)
-        except StopIteration as stop:
-            await self._conclude(stop.value)
-            return
-        self._stage_number += 1
-        self._replies = {}
-        known = {place: self._known(place, turn) for place, turn in enumerate(self._stage)}
-        self._is_asked_anew = None in known.values()
-        carrier: dict[str, str] = {}
-        propagate.inject(carrier, trace.set_span_in_context(self._span))
-        for place, turn in enumerate(self._stage):
-            if known[place] is None:
-                request = TurnRequest(
-                    debate=self._debate,
-                    stage=self._stage_number,
-                    place=place,
-                    turn=turn,
-                    asker=self._name,
-                    trace=carrier,
-                )
-                topic = DefaultTopicId(type=self._participant_name_to_topic_type[turn.agent])
-                await self.publish_message(request, topic_id=topic, cancellation_token=token)
-        for place, reply in known.items():
-            if reply is not None:
-                await self._hear(place, reply, token)
 
     def _known(self, place: int, turn: Turn) -> Reply | None:
         """What was said to this turn before the debate was cut off."""
@@ -249,7 +251,7 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
         )
 
     async def _until_going(self, token: CancellationToken) -> None:
-        """Wait while the debate is paused, inside a message's handler: a runtime without one under way would stop."""
+        """Wait while the debate is paused."""
         if not self._going.is_set():
             waiting = asyncio.ensure_future(self._going.wait())
             token.link_future(waiting)
@@ -299,8 +301,8 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
     def _forget(self) -> None:
         """The debate is over, or was never held."""
         self._end_span()
-        self._debate, self._question, self._flow, self._stage = "", None, None, ()
-        self._stage_number, self._replies, self._heard = 0, {}, {}
+        self._debate, self._question = "", None
+        self._stage_number, self._heard = 0, {}
         self._said, self._consulted, self._halted = [], 0, None
 
     def _end_span(self) -> None:
@@ -319,3 +321,9 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
         await self.reset()
         self._debate, self._question, self._halted = loaded.debate, loaded.question, loaded.halted
         self._heard = {(one.stage, one.place): one.reply for one in loaded.heard}
+
+
+def _look_at(playing: asyncio.Task[None]) -> None:
+    """Its end is told on the stream; unlooked at, asyncio would report a cancellation as an error of ours."""
+    if not playing.cancelled():
+        playing.exception()

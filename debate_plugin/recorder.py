@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from debate_plugin.messages import DebateDecided, DebateStarted, TurnReplied
 from debate_plugin.protocol import Outcome
+from debate_plugin.question import Question
 from debate_plugin.store import Store
-from debate_plugin.transcript import Transcript
+from debate_plugin.transcript import Transcript, debate_id
 from debate_plugin.turns import Reply, broke_down
 
 _Item = TypeVar("_Item")
@@ -28,6 +29,10 @@ class Recorder:
         self._store = store
         self._run = run
         self._settings = dict(settings or {})
+
+    def id_of(self, question: Question) -> str:
+        """The id that a transcript of this question will have."""
+        return debate_id(self._run, self._settings, question)
 
     async def record(self, stream: AsyncIterator[_Item]) -> AsyncGenerator[_Item, None]:
         """The same items, in the same order; a debate that broke down is not kept: it can be held again."""

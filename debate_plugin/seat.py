@@ -24,7 +24,7 @@ from autogen_agentchat.messages import (
     ToolCallExecutionEvent,
     ToolCallRequestEvent,
 )
-from autogen_core import CancellationToken, DefaultTopicId, MessageContext, event, rpc, trace_invoke_agent_span
+from autogen_core import CancellationToken, MessageContext, rpc, trace_invoke_agent_span
 from autogen_core.models import RequestUsage
 from opentelemetry import propagate, trace
 from pydantic import BaseModel, Field
@@ -97,34 +97,28 @@ class Seat(OfKnownHandlers, ChatAgentContainer):
 
     def __init__(
         self,
-        moderator_topic: str,
+        group_topic: str,
         output_topic: str,
         agent: ChatAgent | Team,
         message_factory: MessageFactory,
         patience: Patience,
     ) -> None:
-        super().__init__(moderator_topic, output_topic, agent, message_factory)
+        super().__init__(group_topic, output_topic, agent, message_factory)
         self._patience = replace(patience, seconds=None) if isinstance(agent, UserProxyAgent) else patience
         self._one_at_a_time = asyncio.Lock()
         self._is_asked = False  # whether a turn is under way
         self._before: Mapping[str, Any] | None = None  # the agent's state before that turn, where it can be had
         self._answered: TurnAnswer | None = None
 
-    @event
-    async def handle_turn(self, message: TurnRequest, ctx: MessageContext) -> None:
+    @rpc
+    async def handle_turn(self, message: TurnRequest, ctx: MessageContext) -> TurnAnswer:
         try:
             if isinstance(self._agent, StatelessAgent):
-                answer = await self._answer(message, ctx.cancellation_token)
-            else:
-                async with self._one_at_a_time:
-                    answer = await self._answer_from_context(message, ctx.cancellation_token)
+                return await self._answer(message, ctx.cancellation_token)
+            async with self._one_at_a_time:
+                return await self._answer_from_context(message, ctx.cancellation_token)
         except Exception as error:  # an agent that cannot even be reset or read is no reason to end the debate
-            answer = _failed(message, error, 1)
-        await self.publish_message(
-            answer,
-            topic_id=DefaultTopicId(type=self._parent_topic_type),
-            cancellation_token=ctx.cancellation_token,
-        )
+            return _failed(message, error, 1)
 
     async def _answer_from_context(self, request: TurnRequest, token: CancellationToken) -> TurnAnswer:
         if self._answered is not None and self._answered.is_to(request):

@@ -1,10 +1,12 @@
-"""Questions -> transcripts: many debates at once, each recorded when it ends, none held twice."""
+"""Questions -> transcripts: many debates at once, each recorded when it ends, none held twice, none begun twice."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +63,8 @@ async def generate(
 ) -> AsyncGenerator[Held, None]:
     """Debate the questions that the store does not hold yet, yielding each debate as it ends.
 
+    A debate that was cut off, by a killed process too, goes on after its last whole stage.
+
     Who may leave the loop early closes it (`async with contextlib.aclosing(generate(...)) as debates`): that cancels
     what is under way before the store and the model are closed.
     """
@@ -73,7 +77,7 @@ async def generate(
         for question in waiting:  # shared by the workers: each takes the next
             token = CancellationToken()
             tokens.add(token)
-            held = await _hold(series.make_team(), recorder, question, token)
+            held = await _hold(series, recorder, question, token)
             tokens.discard(token)
             await ended.put(held)
 
@@ -93,19 +97,32 @@ async def generate(
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-async def _hold(team: DebateTeam, recorder: Recorder, question: Question, token: CancellationToken) -> Held:
+async def _hold(series: Series, recorder: Recorder, question: Question, token: CancellationToken) -> Held:
+    """One debate, from where it was cut off if it was; what it has come to is kept after each stage."""
+    team, store, key = series.make_team(), series.store, recorder.id_of(question)
+    state = store.kept(key)
+    if state is not None:
+        try:
+            await team.load_state(state)
+        except ValueError:  # kept by another version: the debate begins anew
+            team, state = series.make_team(), None
+    task = QuestionMessage.of(question) if state is None else None
     replies: list[Reply] = []
     outcome: Outcome | None = None
-    stream = team.run_stream(task=QuestionMessage.of(question), cancellation_token=token)
-    async for message in recorder.record(stream):
+    said: Counter[int] = Counter()  # replies by stage
+    async for message in recorder.record(team.run_stream(task=task, cancellation_token=token)):
         if isinstance(message, TurnReplied):
             replies.append(message.reply)
+            said[message.stage] += 1
+            if said[message.stage] == message.turns:
+                with contextlib.suppress(NotImplementedError):  # an agent without a state: its debate begins anew
+                    store.keep(key, await team.save_state())
         elif isinstance(message, DebateDecided):
             outcome = message.outcome
-    if outcome is None:
-        return Held(question=question, failure="the debate ended without an outcome")
-    if broke_down(replies):
-        return Held(question=question, failure=next(reply.abstention for reply in replies if reply.failed))
+    if outcome is None or broke_down(replies):
+        store.keep(key, None)  # nothing to go on from
+        failed = (reply.abstention for reply in replies if reply.failed)
+        return Held(question=question, failure=next(failed, None) or "the debate ended without an outcome")
     return Held(
         question=question,
         outcome=outcome,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import (
     URL,
@@ -35,6 +37,12 @@ _TRANSCRIPTS = Table(
     Column("run", String(200), nullable=False, index=True),
     Column("question_id", String(200), nullable=False),
     Column("transcript", Text, nullable=False),  # the transcript as JSON
+)
+_UNFINISHED = Table(
+    "unfinished",
+    _METADATA,
+    Column("id", String(24), primary_key=True),  # of the transcript that is to be
+    Column("state", Text, nullable=False),  # the team's state after its last whole stage, as JSON
 )
 _PAGE = 200  # transcripts read at a time
 
@@ -86,9 +94,25 @@ class Store:
             try:
                 with self._database.begin() as connection:
                     connection.execute(_TRANSCRIPTS.insert().values(row))
+                    connection.execute(_UNFINISHED.delete().where(_UNFINISHED.c.id == transcript.id))
             except IntegrityError:
                 return False
         return True
+
+    def keep(self, id: str, state: Mapping[str, Any] | None) -> None:
+        """Commit how far a debate has come, in place of what was kept of it before; None keeps nothing more."""
+        with _explained(self._place), self._database.begin() as connection:
+            connection.execute(_UNFINISHED.delete().where(_UNFINISHED.c.id == id))
+            if state is not None:
+                connection.execute(_UNFINISHED.insert().values(id=id, state=json.dumps(state)))
+
+    def kept(self, id: str) -> dict[str, Any] | None:
+        """How far an unfinished debate had come, or None where nothing of it was kept."""
+        query = select(_UNFINISHED.c.state).where(_UNFINISHED.c.id == id)
+        with _explained(self._place), self._database.connect() as connection:
+            text = connection.execute(query).scalar_one_or_none()
+        state: dict[str, Any] | None = json.loads(text) if text is not None else None
+        return state
 
     def ids(self) -> set[str]:
         """The ids of all debates held."""
@@ -144,6 +168,8 @@ def _prepare(database: Engine, place: str, *, create: bool) -> None:
             raise InputError(
                 f"expected a store of debates at {place}, its table 'transcripts' is another program's; use another"
             )
+        if create:
+            _METADATA.create_all(database)  # the store may be from before unfinished debates were kept
         return
     if not create:
         raise InputError(f"expected a store at {place}, found no transcripts in it; `debate generate` makes one")

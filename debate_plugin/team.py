@@ -13,7 +13,7 @@ from autogen_agentchat.teams import BaseGroupChat
 from autogen_core import AgentRuntime, Component, ComponentModel
 from pydantic import BaseModel
 
-from debate_plugin._autogen import ChatAgentContainer, SequentialRoutedAgent
+from debate_plugin._autogen import ChatAgentContainer, EmbeddedRuntime, SequentialRoutedAgent
 from debate_plugin.messages import DEBATE_MESSAGES
 from debate_plugin.moderator import Moderator, Table
 from debate_plugin.pair import Pair
@@ -116,6 +116,8 @@ class DebateTeam(BaseGroupChat, Component[DebateTeamConfig]):
             runtime=runtime,
             custom_message_types=[*DEBATE_MESSAGES, *custom_message_types],
         )
+        if runtime is None:
+            self._runtime = EmbeddedRuntime()
         self.plan = plan
         self._kind: AnswerKind = kind
         self._patience = patience or Patience()
@@ -148,9 +150,8 @@ class DebateTeam(BaseGroupChat, Component[DebateTeamConfig]):
     def _create_participant_factory(
         self, parent_topic_type: str, output_topic_type: str, agent: ChatAgent | Team, message_factory: MessageFactory
     ) -> Callable[[], ChatAgentContainer]:
-        # Answers go to the moderator's own topic: on the group topic every other seat would hear them.
-        moderator_topic = self._group_chat_manager_topic_type
-        return lambda: Seat(moderator_topic, output_topic_type, agent, message_factory, self._patience)
+        # Nothing is published on the group's topic, where every other seat would hear it: seats are asked and answer.
+        return lambda: Seat(parent_topic_type, output_topic_type, agent, message_factory, self._patience)
 
     def _to_config(self) -> DebateTeamConfig:
         condition = self._termination_condition

@@ -2,6 +2,10 @@
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +13,10 @@ import pytest
 from actors import scripted_team
 from autogen_ext.models.replay import ReplayChatCompletionClient
 
-from debate_agents import debategpt
+from debate_agents import debategpt, debater
 from debate_plugin import DebateTeam, Plan, Question, QuestionMessage, Recorder, Series, Store, Transcript, generate
 from debate_plugin.series import Held
+from debate_plugin.transcript import debate_id
 
 QUESTIONS = [
     Question.of(f"What is {number}+{number}?", kind="number", reference=str(2 * number)) for number in range(6)
@@ -75,8 +80,6 @@ async def test_replies_are_in_seat_order_whoever_came_first(place: Path) -> None
 
     def team() -> DebateTeam:
         quick = scripted_team({"ben": ["Answer: 4"], "cleo": ["Answer: 4"]})
-        from debate_agents import debater
-
         slow = debater("ada", Slow(["Answer: 4"]))
         return DebateTeam([slow, *quick._participants], plan=Plan(rounds=1), kind="number")
 
@@ -187,3 +190,109 @@ async def test_the_file_is_in_write_ahead_mode(place: Path) -> None:
         await hold(store, QUESTIONS[:1])
         with sqlite3.connect(place) as connection:
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+RESUMED = """
+import asyncio, sys
+from pathlib import Path
+from autogen_ext.models.replay import ReplayChatCompletionClient
+from debate_agents import debater
+from debate_plugin import DebateTeam, Plan, Question, Series, Store, generate
+
+store, log, seconds = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
+
+class Logged(ReplayChatCompletionClient):
+    async def create(self, messages, **settings):
+        await asyncio.sleep(seconds)
+        asked = messages[1].content.split("?")[0]
+        turn = sum(type(message).__name__ == "AssistantMessage" for message in messages) + 1
+        with log.open("a") as file:  # what was answered, and so paid for
+            file.write(f"{asked}|{self.name}|{turn}\\n")
+        return await super().create(messages, **settings)
+
+def client(name):
+    made = Logged([f"I am {name}. Answer: 4"] * 3)
+    made.name = name
+    return made
+
+def team():
+    seated = [debater(name, client(name)) for name in ("ada", "ben", "cleo")]
+    return DebateTeam(seated, plan=Plan(rounds=3), kind="number")
+
+async def main():
+    questions = [Question.of(f"What is {number}+1?", kind="number") for number in range(6)]
+    with Store.open(store) as opened:
+        async for _ in generate(Series(make_team=team, store=opened), questions, concurrency=3):
+            pass
+        print(len(opened), [len(transcript.replies) for transcript in opened.transcripts()])
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("moment", [0.3, 0.55, 0.9])
+def test_a_killed_run_pays_at_most_for_the_stage_in_flight_again(tmp_path: Path, moment: float) -> None:
+    program, store, log = tmp_path / "run.py", tmp_path / "debates.sqlite", tmp_path / "log.txt"
+    program.write_text(RESUMED)
+    killed = subprocess.Popen([sys.executable, str(program), str(store), str(log), "0.15"])
+    while not log.exists():  # the first answers have come
+        time.sleep(0.02)
+    time.sleep(moment)
+    killed.kill()  # SIGKILL
+    killed.wait()
+    before = log.read_text().splitlines()
+    ran = subprocess.run([sys.executable, str(program), str(store), str(log), "0"], capture_output=True, text=True)
+    assert ran.stdout.split() == ["6", "[9,", "9,", "9,", "9,", "9,", "9]"], ran.stderr
+    answered = Counter(log.read_text().splitlines())
+    assert len(answered) == 6 * 3 * 3
+    again = [line.split("|") for line, times in answered.items() if times > 1]
+    assert len(again) < len(before)  # something was kept
+    assert all(times <= 2 for times in answered.values())
+    for asked in {asked for asked, _, _ in again}:
+        assert len({turn for one, _, turn in again if one == asked}) == 1  # one stage of each debate
+
+
+async def test_a_debate_that_was_cut_off_goes_on_and_its_transcript_is_whole(place: Path) -> None:
+    class Hangs(ReplayChatCompletionClient):
+        async def create(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
+            if len(self.create_calls) == 1:
+                await asyncio.sleep(60)
+            return await super().create(*args, **kwargs)  # type: ignore[arg-type]
+
+    first = Hangs(["Answer: 4"] * 2), Hangs(["Answer: 5"] * 2)
+
+    def team(*clients: ReplayChatCompletionClient) -> DebateTeam:
+        return DebateTeam([debater(f"d{seat}", client) for seat, client in enumerate(clients)], kind="number")
+
+    with Store.open(place) as store:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await hold(store, QUESTIONS[:1], make_team=lambda: team(*first))
+        assert len(store) == 0
+        second = ReplayChatCompletionClient(["Answer: 4"]), ReplayChatCompletionClient(["Answer: 4"])
+        (held,) = await hold(store, QUESTIONS[:1], make_team=lambda: team(*second))
+        (transcript,) = store.transcripts()
+        assert store.kept(transcript.id) is None  # what was unfinished is finished
+    assert held.replies == 4 and [len(client.create_calls) for client in second] == [1, 1]
+    assert [reply.answer for reply in transcript.replies] == ["4", "5", "4", "4"]
+    shown = [message["content"] for message in transcript.messages(transcript.replies[3])]
+    assert shown == [message.content for message in second[1].create_calls[0]["messages"]]
+
+
+async def test_a_store_from_before_unfinished_debates_were_kept_is_brought_up_to_date(place: Path) -> None:
+    with Store.open(place) as store:
+        await hold(store, QUESTIONS[:1])
+    with sqlite3.connect(place) as database:
+        database.execute("DROP TABLE unfinished")
+    with Store.open(place, create=False) as store:
+        assert len(list(store.transcripts())) == 1
+    with Store.open(place) as store:
+        assert len(await hold(store, QUESTIONS[:2])) == 1
+
+
+async def test_what_another_version_kept_is_not_stumbled_over(place: Path) -> None:
+    with Store.open(place) as store:
+        settings = Series(make_team=two_debaters, store=store).all_settings()
+        store.keep(debate_id("default", settings, QUESTIONS[0]), {"agent_states": {}})
+        (held,) = await hold(store, QUESTIONS[:1])
+        assert held.outcome is not None and len(store) == 1
