@@ -103,7 +103,7 @@ async def _hold(series: Series, recorder: Recorder, question: Question, token: C
     state = store.kept(key)
     if state is not None:
         try:
-            await team.load_state(state)
+            await team.load_state(json.loads(state))
         except ValueError:  # kept by another version: the debate begins anew
             team, state = series.make_team(), None
     task = QuestionMessage.of(question) if state is None else None
@@ -115,8 +115,10 @@ async def _hold(series: Series, recorder: Recorder, question: Question, token: C
             replies.append(message.reply)
             said[message.stage] += 1
             if said[message.stage] == message.turns:
-                with contextlib.suppress(NotImplementedError):  # an agent without a state: its debate begins anew
-                    store.keep(key, await team.save_state())
+                reached = None
+                with contextlib.suppress(Exception):  # an agent whose state is not to be had: its debate begins anew
+                    reached = json.dumps(await team.save_state())
+                store.keep(key, reached)
         elif isinstance(message, DebateDecided):
             outcome = message.outcome
     if outcome is None or broke_down(replies):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import (
     URL,
@@ -99,20 +97,18 @@ class Store:
                 return False
         return True
 
-    def keep(self, id: str, state: Mapping[str, Any] | None) -> None:
+    def keep(self, id: str, state: str | None) -> None:
         """Commit how far a debate has come, in place of what was kept of it before; None keeps nothing more."""
         with _explained(self._place), self._database.begin() as connection:
             connection.execute(_UNFINISHED.delete().where(_UNFINISHED.c.id == id))
             if state is not None:
-                connection.execute(_UNFINISHED.insert().values(id=id, state=json.dumps(state)))
+                connection.execute(_UNFINISHED.insert().values(id=id, state=state))
 
-    def kept(self, id: str) -> dict[str, Any] | None:
+    def kept(self, id: str) -> str | None:
         """How far an unfinished debate had come, or None where nothing of it was kept."""
         query = select(_UNFINISHED.c.state).where(_UNFINISHED.c.id == id)
         with _explained(self._place), self._database.connect() as connection:
-            text = connection.execute(query).scalar_one_or_none()
-        state: dict[str, Any] | None = json.loads(text) if text is not None else None
-        return state
+            return connection.execute(query).scalar_one_or_none()
 
     def ids(self) -> set[str]:
         """The ids of all debates held."""

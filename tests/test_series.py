@@ -293,6 +293,6 @@ async def test_a_store_from_before_unfinished_debates_were_kept_is_brought_up_to
 async def test_what_another_version_kept_is_not_stumbled_over(place: Path) -> None:
     with Store.open(place) as store:
         settings = Series(make_team=two_debaters, store=store).all_settings()
-        store.keep(debate_id("default", settings, QUESTIONS[0]), {"agent_states": {}})
+        store.keep(debate_id("default", settings, QUESTIONS[0]), '{"agent_states": {}}')
         (held,) = await hold(store, QUESTIONS[:1])
         assert held.outcome is not None and len(store) == 1
