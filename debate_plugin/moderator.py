@@ -63,8 +63,6 @@ class ModeratorState(BaseModel):
 class Play(BaseModel):
     """The moderator's word to itself: play the debate from where it is."""
 
-    debate: str
-
 
 class Moderator(OfKnownHandlers, BaseGroupChatManager):
     """Drives `protocol.debate`; it decides nothing itself.
@@ -109,7 +107,7 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
         self._stage_number, self._said = 0, list(messages)
         # Not awaited: whoever waits for this handler reads the stream only afterwards.
         self._playing = asyncio.ensure_future(
-            self.send_message(Play(debate=self._debate), self.id, cancellation_token=ctx.cancellation_token)
+            self.send_message(Play(), self.id, cancellation_token=ctx.cancellation_token)
         )
         self._playing.add_done_callback(_look_at)
 
