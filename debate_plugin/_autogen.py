@@ -82,8 +82,9 @@ def _once(cls: type, what: str, find: Callable[[], Any]) -> Any:
 
 def abort(team: Team) -> None:
     """End what a group chat's members are doing: cancelled, it waits for them, and stays `running` for as long."""
-    if isinstance(team, BaseGroupChat) and isinstance(team._runtime, SingleThreadedAgentRuntime):
-        for task in list(team._runtime._background_tasks):
+    # A runtime that the user gave may have others at work in it, this debate among them.
+    if isinstance(team, BaseGroupChat) and team._embedded_runtime:
+        for task in list(getattr(team._runtime, "_background_tasks", ())):
             task.cancel()
 
 

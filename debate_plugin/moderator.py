@@ -58,6 +58,12 @@ class ModeratorState(BaseModel):
     question: Question | None = None
     heard: tuple[HeardReply, ...] = ()
     halted: tuple[int, str] | None = None
+    ruled: int = 0
+
+
+def is_under_way(state: Mapping[str, Any], team: str) -> bool:
+    """Whether a team's saved state is in the middle of a debate, so that one can go on from it."""
+    return ModeratorState.model_validate(state["agent_states"][team]).question is not None
 
 
 class Play(BaseModel):
@@ -80,6 +86,7 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
         self._heard: dict[tuple[int, int], Reply] = {}  # all that was said, by stage and place
         self._said: list[BaseAgentEvent | BaseChatMessage] = []  # what the termination condition has not seen yet
         self._consulted = 0  # the last stage that it has seen
+        self._ruled = 0  # the last stage after which it was asked, in an earlier process too
         self._halted: tuple[int, str] | None = None  # the stage after which it said so, and why
         self._going = asyncio.Event()  # cleared while the debate is paused
         self._going.set()
@@ -168,7 +175,7 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
         if last.role == "debater" and len(round_so_far) == len(self._table.debaters):
             vote = vote_of(self._asked, list(by_debater(round_so_far, self._table.plan).values()))
             await self._say(RoundVoted(source=self._name, debate=self._debate, round=last.round, vote=vote))
-        if None in known:
+        if self._stage_number > self._ruled:
             await self._consult()
         return replies
 
@@ -207,6 +214,7 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
 
     async def _consult(self) -> None:
         """Show the termination condition all messages since it was last asked, those of a whole stage at once."""
+        self._ruled = self._stage_number
         if self._termination_condition is None or self._halted is not None:
             return
         said, self._said, self._consulted = self._said, [], self._stage_number
@@ -301,7 +309,7 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
         self._end_span()
         self._debate, self._question = "", None
         self._stage_number, self._heard = 0, {}
-        self._said, self._consulted, self._halted = [], 0, None
+        self._said, self._consulted, self._ruled, self._halted = [], 0, 0, None
 
     def _end_span(self) -> None:
         if self._span.is_recording():
@@ -311,13 +319,14 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
         """The debate under way: all that was said, in plain data; nothing where none is."""
         heard = [HeardReply(stage=stage, place=place, reply=reply) for (stage, place), reply in self._heard.items()]
         return ModeratorState(
-            debate=self._debate, question=self._question, heard=tuple(heard), halted=self._halted
+            debate=self._debate, question=self._question, heard=tuple(heard), halted=self._halted, ruled=self._ruled
         ).model_dump(mode="json")
 
     async def load_state(self, state: Mapping[str, Any]) -> None:
         loaded = ModeratorState.model_validate(state)
         await self.reset()
-        self._debate, self._question, self._halted = loaded.debate, loaded.question, loaded.halted
+        self._debate, self._question = loaded.debate, loaded.question
+        self._halted, self._ruled = loaded.halted, loaded.ruled
         self._heard = {(one.stage, one.place): one.reply for one in loaded.heard}
 
 

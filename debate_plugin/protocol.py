@@ -59,8 +59,7 @@ def debate(
         rounds.append(said)
         if len(rounds) == plan.rounds or halted() or _is_over(plan, question, rounds):
             break
-        has_quorum = _last_with_quorum(question, plan, rounds) == len(rounds)
-        if plan.settle and has_quorum and not _was_over(plan, question, rounds):
+        if plan.settle and _has_quorum(question, plan, rounds) and not _was_over(plan, question, rounds):
             winner = yield from settled(question, plan, rounds)
             if winner is not None:
                 return (yield from _outcome(question, plan, rounds, winner, "settled", {}))
@@ -132,7 +131,7 @@ def _is_over(plan: Plan, question: Question, rounds: Sequence[Round]) -> bool:
 
 
 def _has_stopped(plan: Plan, question: Question, rounds: Sequence[Round]) -> bool:
-    if plan.stop is None or _last_with_quorum(question, plan, rounds) != len(rounds):
+    if plan.stop is None or not _has_quorum(question, plan, rounds):
         return False  # a round without a quorum decides nothing, so it ends nothing
     return plan.stop.holds(question.kind, _votes(question, rounds))
 
@@ -154,6 +153,10 @@ def _last_with_quorum(question: Question, plan: Plan, rounds: Sequence[Round]) -
     """The number of the last round in which enough debaters answered."""
     answered = [sum(len(group.voters) for group in vote.groups) for vote in _votes(question, rounds)]
     return max((number for number, count in enumerate(answered, 1) if count >= plan.quorum), default=None)
+
+
+def _has_quorum(question: Question, plan: Plan, rounds: Sequence[Round]) -> bool:
+    return _last_with_quorum(question, plan, rounds) == len(rounds)
 
 
 def by_debater(replies: Replies, plan: Plan) -> dict[str, Reply]:

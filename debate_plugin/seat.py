@@ -117,7 +117,9 @@ class Seat(OfKnownHandlers, ChatAgentContainer):
                 return await self._answer(message, ctx.cancellation_token)
             async with self._one_at_a_time:
                 return await self._answer_from_context(message, ctx.cancellation_token)
-        except Exception as error:  # an agent that cannot even be reset or read is no reason to end the debate
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # an agent that cannot even be reset is no reason to end the debate
             return _failed(message, error, 1)
 
     async def _answer_from_context(self, request: TurnRequest, token: CancellationToken) -> TurnAnswer:

@@ -14,6 +14,7 @@ from typing import Any
 from autogen_core import CancellationToken
 
 from debate_plugin.messages import DebateDecided, QuestionMessage, TurnReplied
+from debate_plugin.moderator import is_under_way
 from debate_plugin.protocol import Outcome
 from debate_plugin.question import Question
 from debate_plugin.recorder import Recorder
@@ -115,10 +116,9 @@ async def _hold(series: Series, recorder: Recorder, question: Question, token: C
             replies.append(message.reply)
             said[message.stage] += 1
             if said[message.stage] == message.turns:
-                reached = None
-                with contextlib.suppress(Exception):  # an agent whose state is not to be had: its debate begins anew
-                    reached = json.dumps(await team.save_state())
-                store.keep(key, reached)
+                reached = await _state_of(team)
+                if reached is not None:
+                    store.keep(key, reached)
         elif isinstance(message, DebateDecided):
             outcome = message.outcome
     if outcome is None or broke_down(replies):
@@ -131,3 +131,11 @@ async def _hold(series: Series, recorder: Recorder, question: Question, token: C
         replies=len(replies),
         completion_tokens=sum(reply.completion_tokens for reply in replies),
     )
+
+
+async def _state_of(team: DebateTeam) -> str | None:
+    """The debate under way as JSON; None where it is decided already, or an agent's state is not to be had."""
+    with contextlib.suppress(Exception):
+        state = await team.save_state()
+        return json.dumps(state) if is_under_way(state, team.name) else None
+    return None

@@ -76,20 +76,20 @@ def read_reply(question: Question, turn: Turn, text: str) -> Reply:
             missing = None if answer is not None else f"no {question.kind} answer found in the reply"
             return Reply(turn=turn, text=text, answer=answer, confidence=confidence, abstention=missing)
         case "judge" if turn.against is not None:
-            better = _labels_behind("Better", text)
-            if better is None or better.rest or len(better.labels) > 1 or not set(better.labels) <= {"A", "B"}:
+            better = _one_label_behind("Better", text)
+            if better is None or not set(better.labels) <= {"A", "B"}:
                 return Reply(turn=turn, text=text, abstention="no line 'Better: A', 'Better: B' or 'Better: tie' found")
             prefers = {(): "tie", ("A",): "about", ("B",): "against"}[better.labels]
             return Reply(turn=turn, text=text, prefers=prefers)  # type: ignore[arg-type]  # a dict widens the literals
         case "judge" if turn.options:
-            return _with_chosen(turn, text, "Settled")
+            return _with_chosen(turn, text, "Settled", _one_label_behind("Settled", text))
         case "judge":
             score = read_score(text)
             missing = None if score is not None else "no line 'Score: <0 to 5>' found in the judge's reply"
             return Reply(turn=turn, text=text, score=score, abstention=missing)
         case "voter":
             word = "Ranking" if turn.ballot == "ranking" else "Approved"
-            return _with_chosen(turn, text, word)
+            return _with_chosen(turn, text, word, _labels_behind(word, text))
         case "summarizer" | "cleaner":
             return Reply(turn=turn, text=text)
 
@@ -137,11 +137,16 @@ def _labels_behind(word: str, text: str) -> _Labels | None:
     return _Labels(tuple(labels), line.strip(" .!*_`")) if labels else None
 
 
-def _with_chosen(turn: Turn, text: str, word: str) -> Reply:
-    """The debaters whose labels stand behind the word; `none` chooses nobody, which is an answer."""
-    found, by_label = _labels_behind(word, text), dict(zip(LABELS, turn.options, strict=False))
-    is_one = word != "Settled" or (found is not None and len(found.labels) <= 1 and not found.rest)
-    if found is None or not is_one or not set(found.labels) <= by_label.keys():
+def _one_label_behind(word: str, text: str) -> _Labels | None:
+    """One label or none, and nothing more on the line: "A clear winner" is no A."""
+    found = _labels_behind(word, text)
+    return found if found is not None and len(found.labels) <= 1 and not found.rest else None
+
+
+def _with_chosen(turn: Turn, text: str, word: str, found: _Labels | None) -> Reply:
+    """The debaters whose labels were found behind the word; `none` chooses nobody, which is an answer."""
+    by_label = dict(zip(LABELS, turn.options, strict=False))
+    if found is None or not set(found.labels) <= by_label.keys():
         shown = ", ".join(by_label)
         return Reply(turn=turn, text=text, abstention=f"no line '{word}: ...' with labels out of {shown} found")
     return Reply(turn=turn, text=text, chosen=tuple(by_label[label] for label in found.labels))

@@ -11,7 +11,7 @@ from autogen_agentchat.base import ChatAgent, Response, TaskResult, Team
 from autogen_agentchat.conditions import MaxMessageTermination
 from autogen_agentchat.messages import BaseChatMessage, TextMessage
 from autogen_agentchat.teams import RoundRobinGroupChat
-from autogen_core import CancellationToken
+from autogen_core import CancellationToken, SingleThreadedAgentRuntime
 from autogen_core.models import CreateResult, LLMMessage
 from autogen_ext.models.replay import ReplayChatCompletionClient
 
@@ -186,11 +186,12 @@ class Broken(BaseChatAgent):
         {"speaking": GeneratorExit()},
         {"speaking": asyncio.CancelledError()},
         {"resetting": RuntimeError("cannot forget")},
+        {"resetting": BaseExceptionGroup("many", [GeneratorExit()])},
         {"saving": NotImplementedError("no state"), "speaking": ValueError("once")},
         {"speaking": ValueError("once"), "loading": NotImplementedError("no state")},
         {"speaking": ValueError("\ud800 is no text")},
     ],
-    ids=range(7),
+    ids=range(8),
 )
 async def test_however_an_agent_breaks_the_debate_goes_on(breaks: dict[str, BaseException]) -> None:
     agents = [Broken("d0", **breaks), debater("d1", lines("Answer: 4", "Answer: 4"))]
@@ -257,3 +258,20 @@ async def test_an_agent_whose_state_cannot_be_had_debates_all_the_same() -> None
     one = DebateTeam([Broken("d0", saving=NotImplementedError("no state"))], kind="number")
     result = await one.run(task="What is 2+2?")
     assert [message.reply.answer for message in of_type(TurnReplied, result.messages)] == ["4", "4"]
+
+
+async def test_ending_a_hung_team_leaves_the_users_own_runtime_alone() -> None:
+    runtime = SingleThreadedAgentRuntime()
+    runtime.start()
+    members: list[ChatAgent | Team] = [AssistantAgent("m0", model_client=Unreliable(1.5, "Answer: 4"))]
+    inner = RoundRobinGroupChat(members, name="panel", max_turns=1, runtime=runtime)
+    one = DebateTeam(
+        [inner, debater("d1", lines("Answer: 4"))],
+        plan=Plan(rounds=1),
+        kind="number",
+        patience=Patience(seconds=0.2, retries=0),
+        runtime=runtime,
+    )
+    result = await asyncio.wait_for(one.run(task="What is 2+2?"), timeout=10)
+    assert of_type(DebateDecided, result.messages)[0].outcome.answer == "4"
+    await runtime.stop_when_idle()

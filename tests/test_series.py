@@ -1,6 +1,7 @@
 """From questions to the store: recorded when decided, kept when killed, never held twice."""
 
 import asyncio
+import json
 import sqlite3
 import subprocess
 import sys
@@ -296,3 +297,18 @@ async def test_what_another_version_kept_is_not_stumbled_over(place: Path) -> No
         store.keep(debate_id("default", settings, QUESTIONS[0]), '{"agent_states": {}}')
         (held,) = await hold(store, QUESTIONS[:1])
         assert held.outcome is not None and len(store) == 1
+
+
+async def test_only_a_debate_under_way_is_kept(place: Path) -> None:
+    """Killed between its last stage and its transcript, a debate must have something to go on from."""
+    kept: list[str] = []
+
+    class Watched(Store):
+        def keep(self, id: str, state: str | None) -> None:
+            kept.append(state or "")
+            super().keep(id, state)
+
+    with Watched.open(place) as store:
+        await hold(store, QUESTIONS[:2])
+        assert len(store) == 2
+    assert kept and all(json.loads(state)["agent_states"]["debate"]["question"] for state in kept)

@@ -305,3 +305,18 @@ def test_every_ready_team_comes_back_from_data(preset: Callable[[ReplayChatCompl
     assert again.plan == one.plan and hash(again.plan) is not None
     assert again.system_messages == one.system_messages
     assert json.loads(again.dump_component().model_dump_json()) == written_down
+
+
+async def test_a_termination_condition_is_asked_after_the_last_stage_that_was_saved(tmp_path: Path) -> None:
+    """Saved after a stage and before the condition was asked: it is asked as soon as the debate goes on."""
+    first, _ = team()
+    await until(first, round=2, source="cleo", token=CancellationToken())
+    state = json.loads(json.dumps(await first.save_state()))
+    moderator = state["agent_states"]["debate"]
+    moderator["heard"] = [one for one in moderator["heard"] if one["stage"] == 1]
+    for ruled, rounds in ((0, 1), (1, 2)):
+        moderator["ruled"] = ruled
+        other, _ = team(dict.fromkeys(SAID, 1), termination_condition=TextMentionTermination("(c1)"))
+        await other.load_state(state)
+        result = await other.run()
+        assert len(of_type(RoundVoted, result.messages)) == rounds
