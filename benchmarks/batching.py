@@ -16,10 +16,10 @@ import torch
 from autogen_core.models import UserMessage
 
 from debate_plugin import Engine, Series, Store, abacus, generate
+from debate_plugin.chat import Message
 from debate_plugin.evaluation.arithmetic import questions
 from debate_plugin.loops.demo import MAX_TOKENS, Demo, demo_team
 from debate_plugin.pretrained import load
-from debate_plugin.transcript import Message
 
 
 async def debates(count: int) -> tuple[float, list[list[Message]]]:

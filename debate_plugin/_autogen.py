@@ -2,10 +2,11 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from autogen_agentchat.base import Team
+from autogen_agentchat.agents import AssistantAgent, SocietyOfMindAgent
+from autogen_agentchat.base import ChatAgent, Team
 from autogen_agentchat.teams import BaseGroupChat
 from autogen_agentchat.teams._group_chat._base_group_chat_manager import BaseGroupChatManager
 from autogen_agentchat.teams._group_chat._chat_agent_container import ChatAgentContainer
@@ -17,6 +18,8 @@ from autogen_agentchat.teams._group_chat._events import (
 )
 from autogen_agentchat.teams._group_chat._sequential_routed_agent import SequentialRoutedAgent
 from autogen_core import EVENT_LOGGER_NAME, SingleThreadedAgentRuntime
+from autogen_core.models import ChatCompletionClient
+from autogen_core.tools import ToolSchema
 from opentelemetry import trace
 
 __all__ = [
@@ -30,7 +33,11 @@ __all__ = [
     "SequentialRoutedAgent",
     "SerializableException",
     "abort",
+    "members",
+    "model_named",
     "renew",
+    "system_messages",
+    "tool_schemas",
 ]
 
 
@@ -93,3 +100,29 @@ def renew(team: Team) -> None:
     if isinstance(team, BaseGroupChat) and team._embedded_runtime:
         team._runtime = EmbeddedRuntime()
         team._initialized = False
+
+
+def members(team: ChatAgent | Team) -> Sequence[ChatAgent | Team]:
+    """Who is in a group chat, or in an agent that speaks for one; nobody where there is no telling."""
+    inner = team._team if isinstance(team, SocietyOfMindAgent) else getattr(team, "team", team)
+    return inner._participants if isinstance(inner, BaseGroupChat) else ()
+
+
+def system_messages(agent: AssistantAgent) -> list[str]:
+    """AutoGen offers no public reading of them short of dumping the agent with its model client and tools."""
+    return [message.content for message in agent._system_messages]
+
+
+def tool_schemas(agent: AssistantAgent) -> Iterator[ToolSchema]:
+    """Of the tools that the agent holds itself, hand-offs included; those of a server are known to the server."""
+    for workbench in agent._workbench:
+        for tool in getattr(workbench, "_tools", ()):
+            yield tool.schema
+    for tool in agent._handoff_tools:
+        yield tool.schema
+
+
+def model_named(client: ChatCompletionClient) -> str | None:
+    """The model's name, where the client has one: the clients of AutoGen's extensions keep it among their settings."""
+    name = getattr(client, "model", None) or getattr(client, "_create_args", {}).get("model")
+    return name if isinstance(name, str) else None

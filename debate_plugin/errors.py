@@ -7,6 +7,7 @@ RunError           what failed on the way, though the input was right           
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,3 +37,13 @@ def needs(extra: str) -> Iterator[None]:
         raise MissingExtraError(
             f"expected the package {error.name!r}, which is not installed; run: pip install 'debate-plugin[{extra}]'"
         ) from error
+
+
+# Providers quote keys in their errors, and what is recorded is passed around.
+_SECRET = re.compile(r"(?i)\b(sk-|bearer\s+)[\w.*-]{4,}")
+
+
+def told(error: BaseException) -> str:
+    """Type and first line of what was raised, without keys, for a record."""
+    first_line = str(error).encode("utf-8", "replace").decode().strip().partition("\n")[0][:300]
+    return _SECRET.sub("[redacted]", f"{type(error).__name__}: {first_line}")

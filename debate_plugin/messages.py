@@ -6,12 +6,13 @@ says which debate it belongs to, since one stream may hold several at once.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from autogen_agentchat.messages import BaseAgentEvent, TextMessage
 from autogen_core.models import RequestUsage
 
 from debate_plugin.answers import Vote
+from debate_plugin.participant import Participant
 from debate_plugin.protocol import Outcome
 from debate_plugin.question import Question
 from debate_plugin.turns import Reply, Turn
@@ -29,13 +30,14 @@ class QuestionMessage(TextMessage):
 
 
 class DebateStarted(BaseAgentEvent):
-    """The question and who is at the table, with the system message of each agent that has one."""
+    """The question, who is at the table, and how the debate is held."""
 
     type: Literal["DebateStarted"] = "DebateStarted"
     debate: str  # an id, the same in all events of a debate, also when it goes on after it was saved and loaded
     question: Question
     debaters: tuple[str, ...]
-    system_messages: dict[str, str]
+    participants: dict[str, Participant]
+    settings: dict[str, Any]  # the plan as plain data
 
     def to_text(self) -> str:
         return f"{', '.join(self.debaters)} debate: {self.question.text}"
@@ -73,7 +75,7 @@ class TurnReplied(BaseAgentEvent):
         about += f" against {turn.against}" if turn.against else ""
         heading = f"[round {turn.round}, {turn.role}{about}]"
         for use in reply.tools:
-            heading += f"\n[{use.name}({use.arguments}) -> {_short(use.result or 'no result')}]"
+            heading += f"\n[{use.name}({use.arguments}) -> {shortened(use.result or 'no result')}]"
         if reply.abstention is not None:
             heading += f" abstains: {reply.abstention}"
         return f"{heading}\n{reply.text}" if reply.text else heading
@@ -88,7 +90,7 @@ class RoundVoted(BaseAgentEvent):
     vote: Vote
 
     def to_text(self) -> str:
-        groups = [f"{_short(group.answer)} ({', '.join(group.voters)})" for group in self.vote.groups]
+        groups = [f"{shortened(group.answer)} ({', '.join(group.voters)})" for group in self.vote.groups]
         if self.vote.abstained:
             groups.append(f"abstained ({', '.join(self.vote.abstained)})")
         return f"Vote after round {self.round}: " + "; ".join(groups)
@@ -104,7 +106,7 @@ class DebateDecided(BaseAgentEvent):
     def to_text(self) -> str:
         if self.outcome.answer is None:
             return "No decision: too few debaters gave an answer."
-        return f"Decided by {self.outcome.decided_by}: {_short(self.outcome.answer)}"
+        return f"Decided by {self.outcome.decided_by}: {shortened(self.outcome.answer)}"
 
 
 class TurnAsked(BaseAgentEvent):
@@ -138,7 +140,7 @@ DEBATE_MESSAGES: tuple[type[BaseAgentEvent] | type[TextMessage], ...] = (
 )
 
 
-def _short(answer: str) -> str:
-    """Free answers are whole texts; a vote shows their beginning."""
-    line = " ".join(answer.split())
+def shortened(text: str) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(text.split())
     return line if len(line) <= 60 else line[:57] + "..."

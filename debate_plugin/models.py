@@ -48,6 +48,13 @@ def folder_of(model: str) -> str:
     return os.path.expanduser(model)
 
 
+def name_of(model: str | Path) -> str:
+    """What records call a model: where its folder lies on a machine is not in it."""
+    if Path(model) == abacus.FOLDER:
+        return "abacus"
+    return Path(model).resolve().name if Path(model).is_dir() else str(model)
+
+
 @asynccontextmanager
 async def open_model(
     model: str, *, base_url: str | None = None, adapter: str | Path | None = None

@@ -24,6 +24,7 @@ from debate_plugin._autogen import (
 )
 from debate_plugin.deciding import vote_of
 from debate_plugin.messages import DebateDecided, DebateStarted, QuestionMessage, RoundVoted, TurnReplied
+from debate_plugin.participant import Participant
 from debate_plugin.plan import Plan
 from debate_plugin.protocol import Outcome, by_debater, debate
 from debate_plugin.question import AnswerKind, Question
@@ -40,7 +41,8 @@ class Table:
     debaters: tuple[str, ...]
     plan: Plan
     kind: AnswerKind
-    system_messages: Mapping[str, str]
+    participants: Mapping[str, Participant]
+    settings: Mapping[str, Any]  # the plan as plain data
 
 
 class HeardReply(BaseModel):
@@ -131,7 +133,8 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
                 debate=self._debate,
                 question=question,
                 debaters=debaters,
-                system_messages=dict(self._table.system_messages),
+                participants=dict(self._table.participants),
+                settings=dict(self._table.settings),
             )
         )
         try:
@@ -199,6 +202,8 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
             attempts=answer.attempts,
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
+            thought=answer.thought,
+            seconds=answer.seconds,
         )
 
     async def _hear(self, place: int, turns: int, reply: Reply, *, unseen: RequestUsage | None = None) -> Reply:

@@ -23,19 +23,35 @@ def load(model: str | Path) -> tuple[Any, Any]:
     Raises:
         InputError: there is no such model, or it has no chat template.
     """
+    tokenizer = load_tokenizer(model)
+    with _explained(model):
+        weights = AutoModelForCausalLM.from_pretrained(str(model), dtype="auto")
+    if tokenizer.chat_template is None:
+        raise InputError(f"expected a chat model, {str(model)!r} has no chat template; use an instruct model")
+    return weights, tokenizer
+
+
+def load_tokenizer(model: str | Path) -> Any:
+    """The tokenizer alone.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    with _explained(model):
+        return AutoTokenizer.from_pretrained(str(model))
+
+
+@contextmanager
+def _explained(model: str | Path) -> Iterator[None]:
     try:
         with hushed():
-            tokenizer = AutoTokenizer.from_pretrained(str(model))
-            weights = AutoModelForCausalLM.from_pretrained(str(model), dtype="auto")
+            yield
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise InputError(
             f"expected a model folder in the transformers layout or a hub id, {str(model)!r} did not load "
             f"({first_line}); check the path"
         ) from error
-    if tokenizer.chat_template is None:
-        raise InputError(f"expected a chat model, {str(model)!r} has no chat template; use an instruct model")
-    return weights, tokenizer
 
 
 def adapter_folder(folder: str | Path) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -29,6 +29,8 @@ class Question:
     text: str
     kind: AnswerKind = "free"
     reference: str | None = None  # used by evaluation alone, never shown to an agent or a training row
+    source: str | None = None  # the data set or file it is from
+    licence: str | None = None  # of that source
 
     def __post_init__(self) -> None:
         if not self.text.strip():
@@ -39,11 +41,26 @@ class Question:
             )
 
     @classmethod
-    def of(cls, text: str, *, kind: AnswerKind = "free", reference: str | None = None) -> Question:
+    def of(
+        cls,
+        text: str,
+        *,
+        kind: AnswerKind = "free",
+        reference: str | None = None,
+        source: str | None = None,
+        licence: str | None = None,
+    ) -> Question:
         """A question whose id is made from its text, so the same text is the same question in every file."""
         text = storable(text).strip()
         digest = hashlib.sha256(text.encode()).hexdigest()
-        return cls(id=digest[:16], text=text, kind=kind, reference=storable(reference) if reference else None)
+        return cls(
+            id=digest[:16],
+            text=text,
+            kind=kind,
+            reference=storable(reference) if reference else None,
+            source=source,
+            licence=licence,
+        )
 
 
 def storable(text: str) -> str:
@@ -51,10 +68,18 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def read_questions(path: str | Path, *, column: str | None = None, kind: AnswerKind | None = None) -> list[Question]:
+def read_questions(
+    path: str | Path,
+    *,
+    column: str | None = None,
+    kind: AnswerKind | None = None,
+    source: str | None = None,
+    licence: str | None = None,
+) -> list[Question]:
     """Read a question file; the format is told from the ending and the columns of the first row.
 
     `kind` defaults to `number` for GSM8K, `free` for everything else. A question that stands twice is read once.
+    `source` (the file's name unless another is given) and `licence` are noted with each, for the cards of data sets.
 
     Raises:
         InputError: the file is unreadable, empty, or a row lacks the column; says which row, what came, what to do.
@@ -74,7 +99,8 @@ def read_questions(path: str | Path, *, column: str | None = None, kind: AnswerK
         questions = [Question.of(line, kind=kind or "free") for line in text.splitlines() if line.strip()]
     if not questions:
         raise InputError(f"expected at least one question in {path}, found none; is it the right file?")
-    return list({question.id: question for question in questions}.values())
+    noted = (replace(question, source=source or path.name, licence=licence) for question in questions)
+    return list({question.id: question for question in noted}.values())
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[str, Any]]:

@@ -1,79 +1,185 @@
-"""The recorder: passes a debate's stream on unchanged and keeps what went by as a transcript."""
+"""The recorder: passes the stream of any AutoGen team or agent on unchanged and keeps all that went by.
+
+    async for message in recorder.record(team.run_stream(task="..."), of=team):
+        ...
+
+A decided debate is kept as a `Transcript`, everything else as a `Conversation`, to whatever end the run came.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any, TypeVar
 
-from debate_plugin.messages import DebateDecided, DebateStarted, TurnReplied
-from debate_plugin.protocol import Outcome
-from debate_plugin.question import Question
+from autogen_agentchat.base import ChatAgent, Response, TaskResult, Team
+from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage, ModelClientStreamingChunkEvent
+
+from debate_plugin.conversation import Conversation, End, Said
+from debate_plugin.errors import InputError, told
+from debate_plugin.listener import VERSIONS, Listener
+from debate_plugin.messages import DebateDecided, DebateStarted
+from debate_plugin.participant import everybody
+from debate_plugin.question import storable
+from debate_plugin.record import Record
 from debate_plugin.store import Store
-from debate_plugin.transcript import Transcript, debate_id
-from debate_plugin.turns import Reply, broke_down
 
 _Item = TypeVar("_Item")
+_logger = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Writes each debate to the store in the moment it is decided; one recorder serves any number of teams at once.
+    """Keeps what is said in a store; one recorder serves any number of teams at once.
 
-    `settings` say what made the debates (plan, models, sampling): debates with other settings are other debates.
+    `settings` are noted with each record: models, sampling, whatever its reader should know.
+
+    What the store cannot take (a full disk, say) ends nobody's run: an error is logged, the record waits in `unsaved`,
+    and it is tried again with the next one, or by `save`.
     """
 
     def __init__(self, store: Store, *, run: str = "default", settings: Mapping[str, Any] | None = None) -> None:
         self._store = store
         self._run = run
         self._settings = dict(settings or {})
+        self.unsaved: list[Record] = []
 
-    def id_of(self, question: Question) -> str:
-        """The id that a transcript of this question will have."""
-        return debate_id(self._run, self._settings, question)
+    async def record(
+        self, stream: AsyncIterator[_Item], *, of: ChatAgent | Team | None = None
+    ) -> AsyncGenerator[_Item, None]:
+        """The same items, in the same order; what they say is in the store once the stream is over, left or broken.
 
-    async def record(self, stream: AsyncIterator[_Item]) -> AsyncGenerator[_Item, None]:
-        """The same items, in the same order; a debate that broke down is not kept: it can be held again."""
-        under_way: dict[str, _Debate] = {}
-        async for item in stream:
-            match item:
-                case DebateStarted():
-                    under_way[item.debate] = _Debate(item)
-                case TurnReplied() if item.debate in under_way:
-                    under_way[item.debate].replies[item.stage, item.place] = item.reply
-                case DebateDecided() if item.debate in under_way:
-                    self._keep(under_way.pop(item.debate), item.outcome)
-                case _:
-                    pass
-            yield item
+        `of` is whose stream it is: then system messages, models and tools are noted too.
+        """
+        listener = Listener(run=self._run, settings=self._settings)
+        heard = _Run()
+        try:
+            async for item in stream:
+                transcript = listener.hear(item)
+                heard.see(item, decided=transcript.id if transcript is not None else None)
+                if transcript is not None:
+                    self._keep(transcript)
+                yield item
+        except GeneratorExit:
+            heard.end = "left"
+            raise
+        except asyncio.CancelledError as error:
+            heard.end, heard.error = "cancelled", told(error)
+            raise
+        except BaseException as error:
+            heard.end, heard.error = "failed", told(error)
+            raise
+        else:
+            heard.end = "finished"
+        finally:
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()  # whoever leaves this stream leaves that one
+            if not heard.is_one_debate:
+                self._keep(heard.conversation(self._run, self._settings, of))
 
-    def _keep(self, debate: _Debate, outcome: Outcome) -> None:
-        replies = tuple(reply for _, reply in sorted(debate.replies.items()))
-        if broke_down(replies):
-            return
-        self._store.add(
-            Transcript(
-                run=self._run,
-                settings=self._settings,
-                question=debate.opening.question,
-                debaters=debate.opening.debaters,
-                system_messages=debate.opening.system_messages,
-                replies=replies,
-                outcome=outcome,
-                started=debate.started,
-                seconds=round(time.monotonic() - debate.clock, 3),
-                versions={name: version(name) for name in ("debate-plugin", "autogen-agentchat")},
-            )
+    def save(self) -> None:
+        """Try again to keep what could not be kept.
+
+        Raises:
+            InputError: the store still cannot take it.
+        """
+        while self.unsaved:
+            self._store.add(self.unsaved[0])
+            self.unsaved.pop(0)
+
+    def _keep(self, record: Record) -> None:
+        self.unsaved.append(record)
+        try:
+            self.save()
+        except InputError as error:
+            _logger.error("%d records wait to be saved: %s", len(self.unsaved), error)
+
+
+class _Run:
+    """What one stream has said so far."""
+
+    def __init__(self) -> None:
+        self.end: End = "left"
+        self.error: str | None = None
+        self._started, self._clock = datetime.now(UTC), time.monotonic()
+        self._said: list[tuple[float, BaseChatMessage | BaseAgentEvent]] = []
+        self._pieces: dict[str, list[str]] = {}
+        self._ids: set[str] = set()
+        self._stop_reason: str | None = None
+        self._begun: list[str] = []  # debates
+        self._decided: list[str] = []
+        self._after_decision: list[int] = []  # for each chat message since a debate began: debates decided before it
+        self._tokens = [0, 0]
+
+    @property
+    def is_one_debate(self) -> bool:
+        """Whether there was nothing but a debate, which its transcript holds whole: its one chat message is its end."""
+        return self.end == "finished" and len(self._begun) == len(self._decided) == 1 and self._after_decision == [1]
+
+    def see(self, item: object, *, decided: str | None) -> None:
+        match item:
+            case TaskResult():
+                self._stop_reason = item.stop_reason
+                for message in item.messages:
+                    self._add(message)
+            case Response():
+                for message in (*(item.inner_messages or ()), item.chat_message):
+                    self._add(message)
+            case ModelClientStreamingChunkEvent():
+                self._pieces.setdefault(item.source, []).append(item.content)
+            case BaseChatMessage() | BaseAgentEvent():
+                if isinstance(item, DebateStarted):
+                    self._begun.append(item.debate)
+                elif isinstance(item, DebateDecided) and decided is not None:
+                    self._decided.append(decided)
+                self._add(item)
+            case _:
+                pass
+
+    def _add(self, message: BaseChatMessage | BaseAgentEvent) -> None:
+        if message.id in self._ids:
+            return  # the result repeats what has streamed by
+        self._ids.add(message.id)
+        if isinstance(message, BaseChatMessage) and self._begun:
+            self._after_decision.append(len(self._decided))
+        self._pieces.pop(message.source, None)
+        if message.models_usage is not None:
+            self._tokens[0] += message.models_usage.prompt_tokens
+            self._tokens[1] += message.models_usage.completion_tokens
+        self._said.append((time.monotonic() - self._clock, message))
+
+    def conversation(self, run: str, settings: Mapping[str, Any], of: ChatAgent | Team | None) -> Conversation:
+        return Conversation(
+            id=uuid.uuid4().hex[:24],
+            run=run,
+            settings=dict(settings),
+            participants=everybody(of) if of is not None else {},
+            messages=tuple(
+                Said(seconds=round(seconds, 3), message=_storable(message.dump())) for seconds, message in self._said
+            ),
+            unfinished={source: storable("".join(pieces)) for source, pieces in self._pieces.items()},
+            end=self.end,
+            stop_reason=self._stop_reason,
+            error=self.error,
+            debates=tuple(self._decided),
+            prompt_tokens=self._tokens[0],
+            completion_tokens=self._tokens[1],
+            started=self._started,
+            seconds=round(time.monotonic() - self._clock, 3),
+            versions=VERSIONS,
         )
 
 
-@dataclass
-class _Debate:
-    """A debate under way."""
-
-    opening: DebateStarted
-    replies: dict[tuple[int, int], Reply] = field(default_factory=dict)  # by stage and place
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    clock: float = field(default_factory=time.monotonic)
+def _storable(value: Any) -> Any:
+    match value:
+        case str():
+            return storable(value)
+        case Mapping():
+            return {storable(str(key)): _storable(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_storable(part) for part in value]
+        case _:
+            return value

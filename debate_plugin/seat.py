@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +21,7 @@ from autogen_agentchat.messages import (
     BaseChatMessage,
     MessageFactory,
     TextMessage,
+    ThoughtEvent,
     ToolCallExecutionEvent,
     ToolCallRequestEvent,
 )
@@ -30,6 +31,7 @@ from opentelemetry import propagate, trace
 from pydantic import BaseModel, Field
 
 from debate_plugin._autogen import ChatAgentContainer, GroupChatPause, GroupChatResume, OfKnownHandlers, abort, renew
+from debate_plugin.errors import told
 from debate_plugin.messages import DEBATE_MESSAGES, MemberSpoke, TurnAsked
 from debate_plugin.question import storable
 from debate_plugin.stateless_agent import StatelessAgent
@@ -76,7 +78,9 @@ class TurnAnswer(BaseModel):
     failure: str | None = None
     speaker: str | None = None
     tools: tuple[ToolUse, ...] = ()
+    thought: str | None = None
     attempts: int = 1
+    seconds: float | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     unseen: RequestUsage | None = None  # of that, what no streamed event carried; None where it is all
@@ -159,6 +163,7 @@ class Seat(OfKnownHandlers, ChatAgentContainer):
     async def _answer(self, request: TurnRequest, token: CancellationToken) -> TurnAnswer:
         attempt = 1
         while True:
+            began = time.monotonic()
             try:
                 with trace_invoke_agent_span(
                     self._agent.name,
@@ -167,7 +172,8 @@ class Seat(OfKnownHandlers, ChatAgentContainer):
                     agent_id=str(self.id),
                 ):
                     answer = await self._ask_in_time(request, token)
-                return answer.model_copy(update={"attempts": attempt})
+                seconds = round(time.monotonic() - began, 3)
+                return answer.model_copy(update={"attempts": attempt, "seconds": seconds})
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:  # whatever an agent raises, the debate goes on without this reply
@@ -210,7 +216,7 @@ class Seat(OfKnownHandlers, ChatAgentContainer):
         said: BaseChatMessage | None = None
         seen: list[BaseAgentEvent | BaseChatMessage] = []
         counted: list[BaseAgentEvent | BaseChatMessage] = []
-        tools = _Tools()
+        tools, thoughts = _Tools(), list[str]()
         stream = (
             agent.run_stream(task=[prompt], cancellation_token=token, output_task_messages=False)
             if isinstance(agent, Team)
@@ -225,6 +231,8 @@ class Seat(OfKnownHandlers, ChatAgentContainer):
                     said, counted = (chat[-1] if chat else None), list(item.messages)
                 case _:
                     tools.see(item)
+                    if isinstance(item, ThoughtEvent):
+                        thoughts.append(storable(item.content))
                     seen.append(_from_inside(item))
                     await self._log_message(seen[-1])
         if said is None:
@@ -237,6 +245,7 @@ class Seat(OfKnownHandlers, ChatAgentContainer):
             text=said.to_model_text(),
             speaker=said.source if said.source != agent.name else None,
             tools=tools.used,
+            thought="\n\n".join(thoughts) or None,
             prompt_tokens=used.prompt_tokens,
             completion_tokens=used.completion_tokens,
             unseen=RequestUsage(
@@ -328,14 +337,7 @@ async def _sleep(seconds: float, token: CancellationToken) -> None:
     await sleeping
 
 
-# Providers quote keys in their errors, and transcripts are passed around.
-_SECRET = re.compile(r"(?i)\b(sk-|bearer\s+)[\w.*-]{4,}")
-
-
 def _failed(request: TurnRequest, error: BaseException, attempts: int) -> TurnAnswer:
-    """Type and first line of what was raised, without keys."""
-    first_line = storable(str(error)).strip().partition("\n")[0][:300]
-    reason = _SECRET.sub("[redacted]", f"{type(error).__name__}: {first_line}")
     return TurnAnswer(
-        debate=request.debate, stage=request.stage, place=request.place, failure=reason, attempts=attempts
+        debate=request.debate, stage=request.stage, place=request.place, failure=told(error), attempts=attempts
     )

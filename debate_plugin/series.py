@@ -13,11 +13,11 @@ from typing import Any
 
 from autogen_core import CancellationToken
 
+from debate_plugin.listener import Listener
 from debate_plugin.messages import DebateDecided, QuestionMessage, TurnReplied
 from debate_plugin.moderator import is_under_way
 from debate_plugin.protocol import Outcome
 from debate_plugin.question import Question
-from debate_plugin.recorder import Recorder
 from debate_plugin.store import Store
 from debate_plugin.team import DebateTeam
 from debate_plugin.transcript import debate_id, plan_settings
@@ -46,7 +46,10 @@ class Series:
 
     def all_settings(self) -> dict[str, Any]:
         team = self.make_team()
-        spoken_to = json.dumps(team.system_messages, sort_keys=True)
+        system_messages = {
+            name: described.system_message for name, described in team.participants.items() if described.system_message
+        }
+        spoken_to = json.dumps(system_messages, sort_keys=True)
         return {
             **plan_settings(team.plan, team.debaters),
             "system_messages": hashlib.sha256(spoken_to.encode()).hexdigest()[:16],  # whole in each transcript
@@ -69,7 +72,7 @@ async def generate(
     Who may leave the loop early closes it (`async with contextlib.aclosing(generate(...)) as debates`): that cancels
     what is under way before the store and the model are closed.
     """
-    recorder = Recorder(series.store, run=series.run, settings=series.all_settings())
+    settings = series.all_settings()
     waiting = iter(series.open_questions(questions))
     ended: asyncio.Queue[Held | None] = asyncio.Queue()
     tokens: set[CancellationToken] = set()
@@ -78,7 +81,7 @@ async def generate(
         for question in waiting:  # shared by the workers: each takes the next
             token = CancellationToken()
             tokens.add(token)
-            held = await _hold(series, recorder, question, token)
+            held = await _hold(series, settings, question, token)
             tokens.discard(token)
             await ended.put(held)
 
@@ -98,9 +101,10 @@ async def generate(
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-async def _hold(series: Series, recorder: Recorder, question: Question, token: CancellationToken) -> Held:
+async def _hold(series: Series, settings: Mapping[str, Any], question: Question, token: CancellationToken) -> Held:
     """One debate, from where it was cut off if it was; what it has come to is kept after each stage."""
-    team, store, key = series.make_team(), series.store, recorder.id_of(question)
+    team, store, key = series.make_team(), series.store, debate_id(series.run, settings, question)
+    listener = Listener(run=series.run, settings=settings, id_of=lambda _: key)
     state = store.kept(key)
     if state is not None:
         try:
@@ -111,14 +115,16 @@ async def _hold(series: Series, recorder: Recorder, question: Question, token: C
     replies: list[Reply] = []
     outcome: Outcome | None = None
     said: Counter[int] = Counter()  # replies by stage
-    async for message in recorder.record(team.run_stream(task=task, cancellation_token=token)):
+    async for message in team.run_stream(task=task, cancellation_token=token):
+        if (transcript := listener.hear(message)) is not None:
+            store.add(transcript)
         if isinstance(message, TurnReplied):
             replies.append(message.reply)
             said[message.stage] += 1
             if said[message.stage] == message.turns:
                 reached = await _state_of(team)
                 if reached is not None:
-                    store.keep(key, reached)
+                    store.keep(key, reached, run=series.run)
         elif isinstance(message, DebateDecided):
             outcome = message.outcome
     if outcome is None or broke_down(replies):

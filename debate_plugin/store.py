@@ -1,52 +1,42 @@
-"""Where transcripts live: a SQLite file, or any database URL that SQLAlchemy knows."""
+"""Where records live: a SQLite file, or any database URL that SQLAlchemy knows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from sqlalchemy import (
-    URL,
-    Column,
-    Engine,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    event,
-    func,
-    inspect,
-    select,
-)
+from sqlalchemy import Engine, delete, func, insert, literal, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from debate_plugin.errors import InputError, MissingExtraError
+from debate_plugin.conversation import Conversation
+from debate_plugin.errors import InputError
+from debate_plugin.record import Kind, Record, Unreadable, read, written
+from debate_plugin.schema import CONVERSATIONS, TRANSCRIPTS, UNFINISHED, opened
 from debate_plugin.transcript import Transcript
 
-_METADATA = MetaData()
-_TRANSCRIPTS = Table(
-    "transcripts",
-    _METADATA,
-    Column("position", Integer, primary_key=True, autoincrement=True),
-    Column("id", String(24), unique=True, nullable=False),
-    Column("run", String(200), nullable=False, index=True),
-    Column("question_id", String(200), nullable=False),
-    Column("transcript", Text, nullable=False),  # the transcript as JSON
-)
-_UNFINISHED = Table(
-    "unfinished",
-    _METADATA,
-    Column("id", String(24), primary_key=True),  # of the transcript that is to be
-    Column("state", Text, nullable=False),  # the team's state after its last whole stage, as JSON
-)
-_PAGE = 200  # transcripts read at a time
+_PAGE = 200  # records read at a time
+_TABLES = {"debate": TRANSCRIPTS, "conversation": CONVERSATIONS}
+_TEXTS = {"debate": TRANSCRIPTS.c.transcript, "conversation": CONVERSATIONS.c.conversation}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """How much a store holds of one run."""
+
+    name: str
+    debates: int
+    conversations: int
+    unfinished: int
 
 
 class Store:
-    """A store of transcripts; each is committed when it is added. Use as a context manager, or call `close`."""
+    """A store of records; each is committed when it is added. Use as a context manager, or call `close`.
+
+    Several threads and processes may read and write one store.
+    """
 
     def __init__(self, database: Engine, place: str) -> None:
         self._database = database
@@ -54,132 +44,156 @@ class Store:
 
     @classmethod
     def open(cls, place: str | Path, *, create: bool = True) -> Store:
-        """Open a SQLite file, made if there is none and `create` is set, or a database URL (`postgresql://...`).
+        """Open a SQLite file, made if there is none and `create` is set, or a database URL (`postgresql+psycopg://...`).
+
+        A store that an older version made is brought up to date.
 
         Raises:
-            InputError: there is no such store, or it is no store that can be read.
+            InputError: there is no such store, it is no store that can be read, or a newer version made it.
             MissingExtraError: the database's driver is not installed.
         """
-        is_url = "://" in str(place)
         if not str(place).strip():
             raise InputError("expected a SQLite file or a database URL, got an empty name; name the store")
         with _explained(str(place)):
-            try:
-                database = create_engine(str(place) if is_url else URL.create("sqlite", database=str(place)))
-            except ImportError as error:
-                raise MissingExtraError(
-                    f"expected the driver of {place}, which is not installed ({error}); install it with pip"
-                ) from error
-            file = database.url.database if database.dialect.name == "sqlite" else None
-            if not create and file and not Path(file).is_file():
-                raise InputError(f"expected a store at {place}, found no file there; `debate generate` makes one")
-            try:
-                _prepare(database, str(place), create=create)
-            except BaseException:
-                database.dispose()
-                raise
-        return cls(database, str(place))
+            return cls(opened(str(place), create=create), str(place))
 
-    def add(self, transcript: Transcript) -> bool:
-        """Commit a transcript; False where one of the same run, settings and question is there already."""
-        row = {
-            "id": transcript.id,
-            "run": transcript.run,
-            "question_id": transcript.question.id,
-            "transcript": transcript.model_dump_json(),
-        }
+    def add(self, record: Record) -> bool:
+        """Commit a record; False where one of the same id is there already."""
+        row = {"id": record.id, "run": record.run}
+        if isinstance(record, Transcript):
+            row |= {"question_id": record.question.id, "transcript": written(record)}
+        else:
+            row |= {"conversation": written(record)}
         with _explained(self._place):
             try:
                 with self._database.begin() as connection:
-                    connection.execute(_TRANSCRIPTS.insert().values(row))
-                    connection.execute(_UNFINISHED.delete().where(_UNFINISHED.c.id == transcript.id))
+                    connection.execute(insert(_TABLES[record.kind]).values(row))
+                    connection.execute(delete(UNFINISHED).where(UNFINISHED.c.id == record.id))
             except IntegrityError:
+                if record.id not in self.ids(record.kind):
+                    raise
                 return False
         return True
 
-    def keep(self, id: str, state: str | None) -> None:
+    def keep(self, id: str, state: str | None, *, run: str = "default") -> None:
         """Commit how far a debate has come, in place of what was kept of it before; None keeps nothing more."""
         with _explained(self._place), self._database.begin() as connection:
-            connection.execute(_UNFINISHED.delete().where(_UNFINISHED.c.id == id))
+            connection.execute(delete(UNFINISHED).where(UNFINISHED.c.id == id))
             if state is not None:
-                connection.execute(_UNFINISHED.insert().values(id=id, state=state))
+                connection.execute(insert(UNFINISHED).values(id=id, state=state, run=run))
 
     def kept(self, id: str) -> str | None:
         """How far an unfinished debate had come, or None where nothing of it was kept."""
-        query = select(_UNFINISHED.c.state).where(_UNFINISHED.c.id == id)
+        query = select(UNFINISHED.c.state).where(UNFINISHED.c.id == id)
         with _explained(self._place), self._database.connect() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def ids(self) -> set[str]:
-        """The ids of all debates held."""
+    def ids(self, kind: Kind = "debate") -> set[str]:
+        """The ids of all debates held, or of all conversations."""
         with _explained(self._place), self._database.connect() as connection:
-            return set(connection.execute(select(_TRANSCRIPTS.c.id)).scalars())
+            return set(connection.execute(select(_TABLES[kind].c.id)).scalars())
 
-    def count(self, *, run: str | None = None) -> int:
-        """How many transcripts there are, in all or of a run."""
-        query = select(func.count()).select_from(_TRANSCRIPTS)
+    def count(self, kind: Kind = "debate", *, run: str | None = None) -> int:
+        """How many records of a kind there are, in all or of a run."""
+        table = _TABLES[kind]
+        query = select(func.count()).select_from(table)
         if run is not None:
-            query = query.where(_TRANSCRIPTS.c.run == run)
+            query = query.where(table.c.run == run)
         with _explained(self._place), self._database.connect() as connection:
             return connection.execute(query).scalar_one()
 
     def __len__(self) -> int:
         return self.count()
 
-    def transcripts(self, *, run: str | None = None) -> Iterator[Transcript]:
-        """All transcripts, or those of a run, in the order of their ids (which does not depend on who finished first).
+    def runs(self) -> list[Run]:
+        """The runs, by name."""
+        counts: dict[str, dict[str, int]] = {}
+        with _explained(self._place), self._database.connect() as connection:
+            for table in (TRANSCRIPTS, CONVERSATIONS, UNFINISHED):
+                query = select(table.c.run, func.count()).group_by(table.c.run)
+                for name, count in connection.execute(query):
+                    counts.setdefault(name, {})[table.name] = count
+        return [
+            Run(
+                name=name,
+                debates=found.get("transcripts", 0),
+                conversations=found.get("conversations", 0),
+                unfinished=found.get("unfinished", 0),
+            )
+            for name, found in sorted(counts.items())
+        ]
 
-        Memory stays constant: they are read a page at a time.
+    def get(self, id: str) -> Record:
+        """The record of an id, or of the only id that begins so.
+
+        Raises:
+            InputError: there is none, there are several, or it cannot be read.
         """
-        after = ""
+        found: list[str] = []
+        with _explained(self._place), self._database.connect() as connection:
+            for kind, table in _TABLES.items():
+                begins = func.substr(table.c.id, 1, literal(len(id))) == id
+                found += connection.execute(select(_TEXTS[kind]).where(begins).limit(2)).scalars()
+        if len(found) != 1:
+            came = "several ids that begin so; give more of it" if found else "none; `debate show` lists ids"
+            raise InputError(f"expected one record {id!r} in {self._place}, found {came}")
+        return read(found[0])
+
+    def texts(self, kind: Kind = "debate", *, run: str | None = None) -> Iterator[tuple[str, str]]:
+        """Ids and JSON of all records of a kind, or those of a run, in the order of their ids.
+
+        That order does not depend on who finished first. Memory stays constant: they are read a page at a time.
+        """
+        table, after = _TABLES[kind], ""
         while True:
-            query = select(_TRANSCRIPTS.c.id, _TRANSCRIPTS.c.transcript).where(_TRANSCRIPTS.c.id > after)
+            query = select(table.c.id, _TEXTS[kind]).where(table.c.id > after)
             if run is not None:
-                query = query.where(_TRANSCRIPTS.c.run == run)
+                query = query.where(table.c.run == run)
             with _explained(self._place), self._database.connect() as connection:
-                page = connection.execute(query.order_by(_TRANSCRIPTS.c.id).limit(_PAGE)).all()
+                page = connection.execute(query.order_by(table.c.id).limit(_PAGE)).all()
             if not page:
                 return
-            for _, text in page:
-                yield Transcript.model_validate_json(text)
+            yield from ((id, text) for id, text in page)
             after = page[-1][0]
+
+    def records(self, kind: Kind = "debate", *, run: str | None = None) -> Iterator[Record | Unreadable]:
+        """All records of a kind, or those of a run, in the order of their ids; what cannot be read says why."""
+        for id, text in self.texts(kind, run=run):
+            try:
+                yield read(text)
+            except InputError as error:
+                yield Unreadable(id, str(error))
+
+    def transcripts(self, *, run: str | None = None) -> Iterator[Transcript]:
+        """All transcripts, or those of a run, in the order of their ids.
+
+        Raises:
+            InputError: one of them cannot be read; `records` goes on after such a one.
+        """
+        for _, text in self.texts(run=run):
+            record = read(text)
+            if isinstance(record, Transcript):
+                yield record
+
+    def conversations(self, *, run: str | None = None) -> Iterator[Conversation]:
+        """All conversations, or those of a run, in the order of their ids.
+
+        Raises:
+            InputError: one of them cannot be read; `records` goes on after such a one.
+        """
+        for _, text in self.texts("conversation", run=run):
+            record = read(text)
+            if isinstance(record, Conversation):
+                yield record
 
     def close(self) -> None:
         self._database.dispose()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _prepare(database: Engine, place: str, *, create: bool) -> None:
-    """Make the table, or see that the one that is there is ours; nothing is changed in another program's file."""
-    if database.dialect.name == "sqlite":
-        event.listen(database, "connect", _wait_for_other_writers)
-    found = inspect(database)
-    if found.has_table(_TRANSCRIPTS.name):
-        if not {column["name"] for column in found.get_columns(_TRANSCRIPTS.name)} >= set(_TRANSCRIPTS.c.keys()):
-            raise InputError(
-                f"expected a store of debates at {place}, its table 'transcripts' is another program's; use another"
-            )
-        if create:
-            _METADATA.create_all(database)  # the store may be from before unfinished debates were kept
-        return
-    if not create:
-        raise InputError(f"expected a store at {place}, found no transcripts in it; `debate generate` makes one")
-    if database.dialect.name == "sqlite":
-        with database.connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # readers and a writer do not block each other
-    _METADATA.create_all(database)
-
-
-def _wait_for_other_writers(connection: object, _: object) -> None:
-    cursor = connection.cursor()  # type: ignore[attr-defined]  # a DB-API connection, which has no common type
-    cursor.execute("PRAGMA synchronous=NORMAL")  # in WAL mode a commit survives a killed process all the same
-    cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.close()
 
 
 @contextmanager
@@ -191,7 +205,17 @@ def _explained(place: str) -> Iterator[None]:
         raise
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+        advice = next((said for sign, said in _ADVICE.items() if sign in cause), "check the path and the permissions")
         raise InputError(
-            f"expected a SQLite file or a database URL, {place} could not be opened, read or written ({cause}); check "
-            "the path, its folder and the permissions"
+            f"expected a SQLite file or a database URL, {place} could not be opened, read or written ({cause}); "
+            f"{advice}"
         ) from error
+
+
+_ADVICE = {  # by what SQLite says
+    "is full": "free some space, everything committed so far is kept",
+    "malformed": "recover what is left with `sqlite3 FILE .recover`",
+    "not a database": "it is no SQLite file, use another",
+    "readonly": "the file or its folder cannot be written",
+    "locked": "another process holds it, try again",
+}

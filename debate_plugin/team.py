@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
-from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.base import ChatAgent, Team, TerminationCondition
 from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage, MessageFactory
 from autogen_agentchat.teams import BaseGroupChat
@@ -16,11 +15,11 @@ from pydantic import BaseModel
 from debate_plugin._autogen import ChatAgentContainer, EmbeddedRuntime, SequentialRoutedAgent
 from debate_plugin.messages import DEBATE_MESSAGES
 from debate_plugin.moderator import Moderator, Table
-from debate_plugin.pair import Pair
+from debate_plugin.participant import Participant, participants, speakers
 from debate_plugin.plan import Plan
 from debate_plugin.question import AnswerKind
 from debate_plugin.seat import Patience, Seat
-from debate_plugin.stateless_agent import StatelessAgent
+from debate_plugin.transcript import plan_settings
 
 
 class DebateTeamConfig(BaseModel):
@@ -96,7 +95,7 @@ class DebateTeam(BaseGroupChat, Component[DebateTeamConfig]):
                 raise ValueError(f"expected the {role} to be named {role!r}, got {agent.name!r}; rename the agent")
             servants[role] = agent
         names = tuple(debater.name for debater in debaters)
-        debating = [speaker.name for debater in debaters for speaker in _speakers(debater)]
+        debating = [speaker.name for debater in debaters for speaker in speakers(debater)]
         taken = [*names, *(one for one in debating if one not in names), *servants, name]
         doubled = sorted({one for one in taken if taken.count(one) > 1})
         if doubled:
@@ -105,11 +104,11 @@ class DebateTeam(BaseGroupChat, Component[DebateTeamConfig]):
             raise ValueError(f"expected a quorum of at most the {len(names)} debaters, got {plan.quorum}")
         for number in range(2, max(plan.rounds, 2) + 1):  # a topology that does not fit raises now
             plan.topology.hearing(names, number)
-        participants: list[ChatAgent | Team] = [*debaters, *servants.values()]
+        seated: list[ChatAgent | Team] = [*debaters, *servants.values()]
         super().__init__(
             name=name,
             description=description,
-            participants=participants,
+            participants=seated,
             group_chat_manager_name=name,
             group_chat_manager_class=Moderator,
             termination_condition=termination_condition,
@@ -126,12 +125,8 @@ class DebateTeam(BaseGroupChat, Component[DebateTeamConfig]):
             debaters=names,
             plan=plan,
             kind=kind,
-            system_messages={
-                agent.name: system
-                for participant in participants
-                for agent in _speakers(participant)
-                if (system := _system_message(agent))
-            },
+            participants=participants(*seated),
+            settings=plan_settings(plan, names),
         )
 
     @property
@@ -140,9 +135,9 @@ class DebateTeam(BaseGroupChat, Component[DebateTeamConfig]):
         return self._table.debaters
 
     @property
-    def system_messages(self) -> dict[str, str]:
-        """The system message of each agent that has one."""
-        return dict(self._table.system_messages)
+    def participants(self) -> dict[str, Participant]:
+        """What is known of each agent that speaks under a name of its own."""
+        return dict(self._table.participants)
 
     def _create_group_chat_manager_factory(self, *args: Any, **group_chat: Any) -> Callable[[], SequentialRoutedAgent]:
         return lambda: Moderator(self._table, *args, **group_chat)
@@ -187,18 +182,3 @@ class DebateTeam(BaseGroupChat, Component[DebateTeamConfig]):
 
 def _debater(component: ComponentModel) -> ChatAgent | Team:
     return (Team if component.component_type == "team" else ChatAgent).load_component(component)
-
-
-def _speakers(participant: ChatAgent | Team) -> Sequence[ChatAgent | Team]:
-    """Who speaks in a seat under a name of its own."""
-    return (participant.generator, participant.critic) if isinstance(participant, Pair) else (participant,)
-
-
-def _system_message(agent: ChatAgent | Team) -> str | None:
-    """The agent's system message, for the transcript; None where the agent's class has none that we know of."""
-    if isinstance(agent, StatelessAgent):
-        return agent.system_message
-    if isinstance(agent, AssistantAgent):
-        # AutoGen offers no public reading of it short of dumping the agent with its model client and tools.
-        return "\n\n".join(message.content for message in agent._system_messages) or None
-    return None

@@ -1,8 +1,8 @@
 """A transcript: everything that was asked and said in one debate, enough to rebuild every prompt without a model.
 
-{"schema_version": 1, "id": "3f0c...", "run": "default", "question": {"id": "cda7...", "text": "What is ..."},
- "settings": {"rounds": 2, ...}, "debaters": ["ada", "ben", "cleo"], "system_messages": {"ada": "You are ..."},
- "replies": [{"turn": {"agent": "ada", "role": "debater", "round": 1, "prompt": "What is ..."}, "text": "A: ..."}],
+{"schema_version": 2, "kind": "debate", "id": "3f0c...", "run": "default", "question": {"id": "cda7...", ...},
+ "settings": {"rounds": 2, ...}, "debaters": ["ada", "ben", "cleo"], "participants": {"ada": {"model": ...}, ...},
+ "stages": [[{"turn": {"agent": "ada", "role": "debater", "round": 1, "prompt": "..."}, "text": "A: ..."}, ...], ...],
  "outcome": {"answer": "467", "decided_by": "majority", ...}, "seconds": 1.9, ...}
 """
 
@@ -13,52 +13,55 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Literal, TypedDict
+from functools import cached_property
+from itertools import groupby
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from debate_plugin.chat import Message, ToolCall
+from debate_plugin.participant import Participant
 from debate_plugin.plan import Plan
 from debate_plugin.protocol import Outcome
 from debate_plugin.question import Question
 from debate_plugin.turns import Reply
 
-SCHEMA_VERSION = 1
-
-
-class Message(TypedDict):
-    """A chat message as models and trainers take it."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
+SCHEMA_VERSION = 2  # of transcripts and conversations
 
 
 class Transcript(BaseModel):
-    """One finished debate."""
+    """One decided debate."""
 
     schema_version: int = SCHEMA_VERSION
+    kind: Literal["debate"] = "debate"
+    id: str
     run: str
     settings: dict[str, Any]  # the plan, and what the recorder was told of models and sampling
     question: Question
     debaters: tuple[str, ...]
-    system_messages: dict[str, str]
-    replies: tuple[Reply, ...]  # stage by stage, in the order in which their turns were asked
+    participants: dict[str, Participant]  # by the name under which each speaks
+    stages: tuple[tuple[Reply, ...], ...]  # in the order in which their turns were asked
     outcome: Outcome
     started: datetime
     seconds: float
     versions: dict[str, str]
 
-    @property
-    def id(self) -> str:
-        """Same run, settings and question: the same id."""
-        return debate_id(self.run, self.settings, self.question)
+    @cached_property
+    def replies(self) -> tuple[Reply, ...]:
+        """All that was said, stage by stage."""
+        return tuple(reply for stage in self.stages for reply in stage)
+
+    def described(self, reply: Reply) -> Participant:
+        """Who said it."""
+        return self.participants.get(reply.speaker or reply.turn.agent, _UNKNOWN)
 
     def messages(self, reply: Reply) -> list[Message]:
-        """The chat the agent of this reply was shown, its own earlier turns included.
+        """The chat the agent of this reply was shown, its own earlier turns and their tool calls included.
 
-        Tool calls and what a memory added are not in it. A turn that failed left no trace with its agent.
+        What a memory added is not in it. A turn that failed left no trace with its agent.
         """
         shown: list[Message] = []
-        system = self.system_messages.get(reply.speaker or reply.turn.agent)
+        system = self.described(reply).system_message
         if system is not None:
             shown.append({"role": "system", "content": system})
         if reply.turn.role in ("debater", "voter"):
@@ -67,7 +70,7 @@ class Transcript(BaseModel):
                     break
                 if earlier.text is not None:
                     shown.append({"role": "user", "content": earlier.turn.prompt})
-                    shown.append({"role": "assistant", "content": earlier.text})
+                    shown += said(earlier)
         shown.append({"role": "user", "content": reply.turn.prompt})
         return shown
 
@@ -78,6 +81,42 @@ class Transcript(BaseModel):
     def in_round(self, number: int) -> list[Reply]:
         """The debaters' replies of a round in seat order, abstentions included."""
         return [reply for reply in self.replies if reply.turn.role == "debater" and reply.turn.round == number]
+
+
+_UNKNOWN = Participant()
+
+
+def said(reply: Reply) -> list[Message]:
+    """What an agent added to its chat with a reply: calls of tools and their results, step by step, then the text."""
+    messages: list[Message] = []
+    for _, uses in groupby(reply.tools, key=lambda use: use.step):
+        step = list(uses)
+        calls: list[ToolCall] = [
+            {"id": use.id, "type": "function", "function": {"name": use.name, "arguments": use.arguments}}
+            for use in step
+        ]
+        messages.append({"role": "assistant", "content": "", "tool_calls": calls})
+        messages += [
+            {"role": "tool", "tool_call_id": use.id, "name": use.name, "content": use.result or ""} for use in step
+        ]
+    messages.append({"role": "assistant", "content": reply.text or ""})
+    return messages
+
+
+def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A transcript of schema 1 as one of schema 2."""
+    system_messages: Mapping[str, str] = record["system_messages"]
+    kept = {name: value for name, value in record.items() if name not in ("system_messages", "replies")}
+    question = Question(**record["question"])
+    stages = groupby(record["replies"], key=lambda reply: (reply["turn"]["role"], reply["turn"]["round"]))
+    return {
+        **kept,
+        "schema_version": 2,
+        "kind": "debate",
+        "id": debate_id(record["run"], record["settings"], question),
+        "participants": {name: {"system_message": text} for name, text in system_messages.items()},
+        "stages": [list(replies) for _, replies in stages],
+    }
 
 
 def plan_settings(plan: Plan, debaters: Sequence[str]) -> dict[str, Any]:

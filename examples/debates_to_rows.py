@@ -6,8 +6,9 @@ from pathlib import Path
 
 from debate_agents import debategpt
 from debate_plugin import Engine, Series, Store, abacus, generate
-from debate_plugin.dataset.compile import compile_rows
-from debate_plugin.dataset.rules import RULES
+from debate_plugin.dataset.compile import Compilation, compile_rows
+from debate_plugin.dataset.filters import Secrets
+from debate_plugin.dataset.rules import final_answer, majority_minority
 from debate_plugin.evaluation.arithmetic import questions
 
 
@@ -17,10 +18,11 @@ async def main(folder: Path) -> None:
         series = Series(make_team=lambda: debategpt(client, kind="number"), store=store)
         async for held in generate(series, questions(20, seed=1, split="train")):
             print(held.question.text, "->", held.outcome.answer if held.outcome else held.failure)
-        for name, rule in RULES.items():
-            card = compile_rows(store.transcripts(), rule, folder / f"{name}.jsonl", name=name)
-            print(f"{name}: {card.rows} rows of {card.transcripts} transcripts, left out: {card.without_row}")
-            print((folder / f"{name}.jsonl").read_text().splitlines()[0])
+        for rule in (final_answer, majority_minority):
+            rows = folder / f"{rule.__name__}.jsonl"
+            card = compile_rows(store.records(), rows, Compilation(rule=rule, filters=[Secrets()]))
+            print(f"{card.rule}: {card.rows} rows of {card.transcripts} transcripts, left out: {card.without_row}")
+            print(rows.read_text().splitlines()[0])
 
 
 with tempfile.TemporaryDirectory() as temporary:

@@ -51,7 +51,7 @@ def test_the_whole_path_by_hand(tmp_path: Path) -> None:
     pairs = ok(
         debate("compile", "--store", "d.sqlite", "--rule", "majority_minority", "--out", "dpo.jsonl", cwd=tmp_path)
     )
-    assert "rows of 12 transcripts" in pairs
+    assert "of 12 transcripts in dpo.jsonl" in pairs
 
     trained = json.loads(ok(debate("train", "sft", "--rows", "sft.jsonl", "--out", "sft", "--json", cwd=tmp_path)))
     assert trained["rows"] == card["rows"] and (tmp_path / "sft" / "adapter_model.safetensors").is_file()

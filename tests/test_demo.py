@@ -35,7 +35,7 @@ def test_it_leaves_store_rows_cards_and_adapters(ran: tuple[Path, dict[str, obje
         assert len(store) == 40
     for name in ("sft", "dpo"):
         assert (folder / name / "adapter_model.safetensors").is_file()
-        card = json.loads((folder / f"{name}.jsonl.card.json").read_text())
+        card = json.loads((folder / f"{name}.card.json").read_text())
         assert card["transcripts"] == 40 and card["rows"] == len((folder / f"{name}.jsonl").read_text().splitlines())
 
 
@@ -48,6 +48,6 @@ def test_rows_come_from_what_was_said_and_never_from_a_test_question(ran: tuple[
         for line in (folder / f"{name}.jsonl").read_text().splitlines():
             row = json.loads(line)
             assert row["provenance"]["question"] not in tested
-            targets = row["messages"][-1:] if name == "sft" else [*row["chosen"], *row["rejected"]]
+            targets = row["completion"] if name == "sft" else [*row["chosen"], *row["rejected"]]
             for target in targets:  # the working as it was said; the last line may be put as a sentence
                 assert target["content"].rpartition("\n")[0] in said

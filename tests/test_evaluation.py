@@ -93,5 +93,5 @@ async def test_all_columns_come_from_the_same_prompts_and_the_vote_costs_what_th
     assert scores.single == [2 / 6]
     assert scores.vote_equal_cost == [0.0]
     asked_of_greedy = greedy.create_calls[0]["messages"]
-    assert asked_of_greedy[0].content == teams[0].system_messages["ada"]
+    assert asked_of_greedy[0].content == teams[0].participants["ada"].system_message
     assert "What is 2+2?" in asked_of_greedy[1].content

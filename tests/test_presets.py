@@ -102,7 +102,8 @@ async def test_a_devils_advocate_never_settled_is_decided_in_both_orders() -> No
 async def test_two_sides_argue_what_they_were_given_and_a_weaker_judge_decides() -> None:
     first, second, weak = speaker("Answer: A"), speaker("Answer: B"), speaker("Better: B", "Better: A")
     team = two_sides([first, second], ("A", "B"), judge_client=weak, rounds=2)
-    assert "the answer is A" in team.system_messages["ada"] and "the answer is B" in team.system_messages["ben"]
+    told = {name: described.system_message or "" for name, described in team.participants.items()}
+    assert "the answer is A" in told["ada"] and "the answer is B" in told["ben"]
     replies, outcome = await held(team)
     assert len(replies) == 4 + 2
     assert (outcome.answer, outcome.decided_by) == ("B", "judge")

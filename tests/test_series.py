@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -156,36 +155,6 @@ async def test_transcripts_come_in_an_order_that_does_not_depend_on_who_finished
         assert first == sorted(first)
 
 
-async def test_the_same_debate_is_kept_once(place: Path) -> None:
-    with Store.open(place) as store:
-        await hold(store, QUESTIONS[:1])
-        (transcript,) = store.transcripts()
-        assert store.add(transcript) is False
-        assert len(store) == 1
-
-
-def not_sqlite(path: Path) -> None:
-    path.write_bytes(b"these are no pages of a database" * 100)
-
-
-def a_folder(path: Path) -> None:
-    path.mkdir()
-
-
-@pytest.mark.parametrize("spoil", [not_sqlite, a_folder])
-def test_what_is_no_store_is_refused_in_one_line(place: Path, spoil: Callable[[Path], None]) -> None:
-    spoil(place)
-    with pytest.raises(ValueError, match="expected a SQLite file or a database URL") as error:
-        Store.open(place)
-    assert "\n" not in str(error.value)
-
-
-def test_a_store_that_should_be_there_is_not_made(place: Path) -> None:
-    with pytest.raises(ValueError, match="`debate generate` makes one"):
-        Store.open(place, create=False)
-    assert not place.exists()
-
-
 async def test_the_file_is_in_write_ahead_mode(place: Path) -> None:
     with Store.open(place) as store:
         await hold(store, QUESTIONS[:1])
@@ -280,17 +249,6 @@ async def test_a_debate_that_was_cut_off_goes_on_and_its_transcript_is_whole(pla
     assert shown == [message.content for message in second[1].create_calls[0]["messages"]]
 
 
-async def test_a_store_from_before_unfinished_debates_were_kept_is_brought_up_to_date(place: Path) -> None:
-    with Store.open(place) as store:
-        await hold(store, QUESTIONS[:1])
-    with sqlite3.connect(place) as database:
-        database.execute("DROP TABLE unfinished")
-    with Store.open(place, create=False) as store:
-        assert len(list(store.transcripts())) == 1
-    with Store.open(place) as store:
-        assert len(await hold(store, QUESTIONS[:2])) == 1
-
-
 async def test_what_another_version_kept_is_not_stumbled_over(place: Path) -> None:
     with Store.open(place) as store:
         settings = Series(make_team=two_debaters, store=store).all_settings()
@@ -304,9 +262,9 @@ async def test_only_a_debate_under_way_is_kept(place: Path) -> None:
     kept: list[str] = []
 
     class Watched(Store):
-        def keep(self, id: str, state: str | None) -> None:
+        def keep(self, id: str, state: str | None, *, run: str = "default") -> None:
             kept.append(state or "")
-            super().keep(id, state)
+            super().keep(id, state, run=run)
 
     with Watched.open(place) as store:
         await hold(store, QUESTIONS[:2])

@@ -1,17 +1,21 @@
-"""The shapes of training rows, as TRL and OpenAI take them, each with its provenance in a column of its own.
+"""The rows that rules make, before a format writes them; each knows where it came from and which words carry loss.
 
-{"messages": [{"role": "user", "content": "What is ..."}, {"role": "assistant", "content": "A: ..."}],
- "provenance": {"rule": "final_answer", "transcript": "3f0c...", "question": "cda7...", "turns": [...]}}
-{"prompt": [...], "chosen": [{"role": "assistant", ...}], "rejected": [{"role": "assistant", ...}],
- "provenance": {"rule": "majority_minority", ...}}
+chat         {"messages": [{"role": "user", ...}, {"role": "assistant", "content": "...", "loss": true}], "tools": [],
+              "provenance": {"rule": "critic", "run": "default", "transcript": "3f0c...", "turns": [...], ...}}
+preference   {"prompt": [...], "chosen": [{"role": "assistant", ...}], "rejected": [...], "tools": [], "provenance": {}}
+labelled     {"prompt": [...], "completion": [{"role": "assistant", ...}], "label": true, "tools": [], "provenance": {}}
+prompt       {"prompt": [...], "answer": "467", "provenance": {...}}
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, final
 
-from debate_plugin.transcript import Message, Transcript
+from debate_plugin.chat import Message
+from debate_plugin.conversation import Conversation
+from debate_plugin.transcript import Transcript, said
 from debate_plugin.turns import Reply
 
 
@@ -21,6 +25,8 @@ class Origin(TypedDict):
     agent: str
     role: str
     round: int
+    model: str | None
+    adapter: str | None
 
 
 class Provenance(TypedDict):
@@ -28,39 +34,126 @@ class Provenance(TypedDict):
 
     rule: str
     run: str
-    transcript: str
-    question: str
+    transcript: str  # or conversation
+    question: str  # its id; empty for a conversation
     agreement: float  # share of the deciding round's votes behind the answer
     turns: list[Origin]
+    part: str  # what a mix goes by, such as `kept` or `corrected`; empty where the rule has one part
+    remark: str  # what a reader should know of this row; empty where there is nothing
 
 
-class SftRow(TypedDict):
-    """Supervised fine-tuning: a chat whose last message is the target (OpenAI chat, TRL `messages`)."""
+@final
+class ChatRow(TypedDict):
+    """Supervised fine-tuning; each message of the assistant's says whether it carries loss."""
 
     messages: list[Message]
+    tools: list[dict[str, Any]]
     provenance: Provenance
 
 
+@final
 class PreferenceRow(TypedDict):
-    """Preference training: two continuations of the same prompt (TRL conversational preference)."""
+    """Preference training: two continuations of the same prompt."""
 
     prompt: list[Message]
     chosen: list[Message]
     rejected: list[Message]
+    tools: list[dict[str, Any]]
     provenance: Provenance
 
 
-Row = SftRow | PreferenceRow
+@final
+class LabelledRow(TypedDict):
+    """One continuation, and whether it is a good one (KTO)."""
+
+    prompt: list[Message]
+    completion: list[Message]
+    label: bool
+    tools: list[dict[str, Any]]
+    provenance: Provenance
+
+
+@final
+class PromptRow(TypedDict):
+    """A prompt whose continuations are sampled in training, with the answer that a reward may ask for (GRPO)."""
+
+    prompt: list[Message]
+    answer: NotRequired[str]
+    tools: list[dict[str, Any]]
+    provenance: Provenance
+
+
+Row = ChatRow | PreferenceRow | LabelledRow | PromptRow
+Shape = Literal["chat", "preference", "labelled", "prompt"]
 
 
 @dataclass(frozen=True)
 class NoRow:
-    """A transcript gives no row, and why."""
+    """A record gives no row, or a filter lets none through, and why."""
 
     reason: str
 
 
-def provenance(transcript: Transcript, rule: str, *replies: Reply) -> Provenance:
+def shape_of(row: Row) -> Shape:
+    if "messages" in row:
+        return "chat"
+    if "chosen" in row:
+        return "preference"
+    return "labelled" if "label" in row else "prompt"
+
+
+def prompt_of(row: Row) -> Sequence[Message]:
+    """The messages before anything that is trained on."""
+    if "messages" not in row:
+        return row["prompt"]
+    first = next(place for place, message in enumerate(row["messages"]) if message.get("loss"))
+    return row["messages"][:first]
+
+
+def targets_of(row: Row) -> dict[str, str]:
+    """What is trained on, or against, as text, by column."""
+    if "messages" in row:
+        return {"target": _text(message for message in row["messages"] if message.get("loss"))}
+    columns = ("chosen", "rejected", "completion")
+    return {name: _text(row[name]) for name in columns if name in row}  # type: ignore[literal-required]
+
+
+def _text(messages: Any) -> str:
+    """The assistant's words; what tools were called with counts as such."""
+    said = [
+        [message["content"], *(call["function"]["arguments"] for call in message.get("tool_calls", ()))]
+        for message in messages
+        if message["role"] == "assistant"
+    ]
+    return "\n".join(part for parts in said for part in parts if part)
+
+
+def with_losses(messages: Sequence[Message], *replies: Sequence[Message], loss: Sequence[bool]) -> list[Message]:
+    """A chat of messages without loss and replies, each of which carries loss as `loss` says, tool results never."""
+    shown = [_with_loss(message, False) for message in messages]
+    for reply, carries in zip(replies, loss, strict=True):
+        shown += [_with_loss(message, carries) for message in reply]
+    return shown
+
+
+def _with_loss(message: Message, carries: bool) -> Message:
+    return {**message, "loss": carries} if message["role"] == "assistant" else message
+
+
+def tools_of(transcript: Transcript, *replies: Reply) -> list[dict[str, Any]]:
+    """The tools that the agents of these replies had."""
+    tools = {
+        tool["function"]["name"]: tool for reply in replies for tool in transcript.described(reply).tools if reply.tools
+    }
+    return list(tools.values())
+
+
+def continuation(reply: Reply) -> list[Message]:
+    """What an agent said in a turn, its tool calls and their results included."""
+    return said(reply)
+
+
+def provenance(transcript: Transcript, rule: str, *replies: Reply, part: str = "", remark: str = "") -> Provenance:
     """Where a row comes from: the transcript, and the turns whose text it holds."""
     return {
         "rule": rule,
@@ -68,7 +161,41 @@ def provenance(transcript: Transcript, rule: str, *replies: Reply) -> Provenance
         "transcript": transcript.id,
         "question": transcript.question.id,
         "agreement": round(agreement(transcript), 4),
-        "turns": [{"agent": reply.turn.agent, "role": reply.turn.role, "round": reply.turn.round} for reply in replies],
+        "turns": [
+            {
+                "agent": reply.turn.agent,
+                "role": reply.turn.role,
+                "round": reply.turn.round,
+                "model": transcript.described(reply).model,
+                "adapter": transcript.described(reply).adapter,
+            }
+            for reply in replies
+        ],
+        "part": part,
+        "remark": remark,
+    }
+
+
+def provenance_of_run(conversation: Conversation, rule: str, agent: str) -> Provenance:
+    """The same for what one agent said in a conversation."""
+    described = conversation.participants.get(agent)
+    return {
+        "rule": rule,
+        "run": conversation.run,
+        "transcript": conversation.id,
+        "question": "",
+        "agreement": 0.0,
+        "turns": [
+            {
+                "agent": agent,
+                "role": "participant",
+                "round": 0,
+                "model": described.model if described else None,
+                "adapter": described.adapter if described else None,
+            }
+        ],
+        "part": "",
+        "remark": "",
     }
 
 

@@ -42,7 +42,7 @@ class EngineClient(ChatCompletionClient):
 
     def __init__(self, engine: Engine, *, adapter: str | None, sampling: Sampling) -> None:
         self._engine = engine
-        self._adapter = adapter
+        self.model, self.adapter = engine.name, adapter
         self._sampling = sampling
         self._times_asked: Counter[bytes] = Counter()
         self._usage = RequestUsage(prompt_tokens=0, completion_tokens=0)
@@ -68,7 +68,7 @@ class EngineClient(ChatCompletionClient):
             raise ValueError("the in-process engine has no JSON mode; use an OpenAI-compatible server for that")
         ids = self._engine.encode([_chat_message(message) for message in messages])
         prompt = Prompt(ids=ids, sampling=self._settings(ids, extra_create_args or {}))
-        future = asyncio.wrap_future(self._engine.submit(prompt, adapter=self._adapter))
+        future = asyncio.wrap_future(self._engine.submit(prompt, adapter=self.adapter))
         if cancellation_token is not None:
             cancellation_token.link_future(future)
         completion = await future

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from debate_plugin.errors import InputError, needs
+from debate_plugin.models import name_of
 
 with needs("train"):
     import torch
@@ -50,9 +51,12 @@ class Engine:
     Use as a context manager, or call `close`.
     """
 
-    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, *, max_batch: int = 256) -> None:
+    def __init__(
+        self, model: Any, tokenizer: PreTrainedTokenizerBase, *, name: str = "local", max_batch: int = 256
+    ) -> None:
         if max_batch < 1:
             raise InputError(f"expected max_batch of at least 1, got {max_batch}")
+        self.name = name  # of the model, as transcripts have it
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._max_batch = max_batch
@@ -75,7 +79,7 @@ class Engine:
         """
         weights, tokenizer = pretrained.load(model)
         weights.to("cuda" if torch.cuda.is_available() else "cpu")
-        engine = cls(weights, tokenizer, max_batch=max_batch)
+        engine = cls(weights, tokenizer, name=name_of(model), max_batch=max_batch)
         try:
             for name, folder in (adapters or {}).items():
                 engine.add_adapter(name, folder)

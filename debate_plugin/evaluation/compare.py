@@ -139,7 +139,8 @@ def _opening(team: DebateTeam, question: Question) -> list[LLMMessage]:
     """What the first debater is asked in round 1, so that prompts do not differ between the columns."""
     first = team.debaters[0]
     prompt = directions.open_debate(team.plan.directions, question, confidence=team.plan.confidence != "off")
-    system = team.system_messages.get(first)
+    described = team.participants.get(first)
+    system = described.system_message if described is not None else None
     return [
         *([SystemMessage(content=system)] if system else []),
         UserMessage(content=prompt, source="user"),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from autogen_core.models import ChatCompletionClient
 
 from debate_agents.presets import debategpt
 from debate_plugin import abacus
-from debate_plugin.dataset.compile import compile_rows
+from debate_plugin.dataset.compile import Compilation, compile_rows
+from debate_plugin.dataset.filters import Agreement
 from debate_plugin.dataset.rules import final_answer, majority_minority
 from debate_plugin.engine import Engine
 from debate_plugin.errors import RunError
@@ -66,8 +68,11 @@ def run_demo(folder: Path, demo: Demo | None = None, *, bars: Bars = silent) -> 
             asyncio.run(_debate(engine, store, demo, bars))
 
         with _timed(seconds, "compile"):
-            for rule, rows in ((final_answer, sft_rows), (majority_minority, dpo_rows)):
-                compile_rows(store.transcripts(), rule, rows, name=rule.__name__, min_agreement=demo.agreement)
+            agreed = [Agreement(minimum=demo.agreement)]
+            # What was to be cleaned and was not is left out: debate talk teaches a model to debate with itself.
+            cleaned = Compilation(rule=partial(final_answer, uncleaned="drop"), filters=agreed)
+            compile_rows(store.transcripts(), sft_rows, cleaned)
+            compile_rows(store.transcripts(), dpo_rows, Compilation(rule=majority_minority, filters=agreed))
 
         with _timed(seconds, "train_sft"), bars("Supervised fine-tuning", None) as advance:
             train_sft(abacus.FOLDER, sft_rows, sft, settings=demo.sft, progress=advance)

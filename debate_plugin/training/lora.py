@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from debate_plugin.errors import InputError, needs
+from debate_plugin.files import appearing
 
 with needs("train"):
     import torch
@@ -23,8 +22,8 @@ with needs("train"):
     from transformers.trainer_callback import PrinterCallback
 
 from debate_plugin import pretrained
+from debate_plugin.chat import Message
 from debate_plugin.engine.sampling import context_tokens
-from debate_plugin.transcript import Message
 
 Progress = Callable[[int, int], None]
 """Told the optimizer steps done and to do."""
@@ -57,22 +56,6 @@ class Trained:
     steps: int
     loss: float  # mean over the run
     seconds: float
-
-
-def unused_folder(out: str | Path) -> Path:
-    """The path, if nothing stands there.
-
-    Raises:
-        InputError: the path is in use, or its parent does not exist.
-    """
-    out = Path(out)
-    if out.exists():
-        raise InputError(f"expected an unused output path, {out} is there already; name another or remove it")
-    if not out.parent.is_dir():
-        raise InputError(f"expected a folder to write to, {out.parent} does not exist; create it first")
-    if not os.access(out.parent, os.W_OK):
-        raise InputError(f"expected a folder to write to, {out.parent} cannot be written; check its permissions")
-    return out
 
 
 def load_policy(
@@ -188,13 +171,9 @@ def _arguments(settings: LoraSettings, work: str) -> dict[str, Any]:
 
 def save_adapter(policy: PeftModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
     """Write the adapter folder; it appears when it is complete."""
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
+    with appearing(out) as unfinished:
         policy.save_pretrained(str(unfinished), selected_adapters=["default"])
         tokenizer.save_pretrained(str(unfinished))
-        unfinished.replace(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 class ProgressCallback(TrainerCallback):

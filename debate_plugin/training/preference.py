@@ -11,6 +11,7 @@ with needs("train"):
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
 
+from debate_plugin.files import unused
 from debate_plugin.training import lora
 from debate_plugin.training.rows import read_preferences
 
@@ -41,7 +42,7 @@ def train_preference(
     Raises:
         ValueError: the output path is in use, or model, adapter or rows are not what they should be.
     """
-    out = lora.unused_folder(out)
+    out = unused(out)
     settings = settings or PreferenceSettings()
     return lora.fit(
         DPOTrainer,

@@ -7,27 +7,30 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from debate_plugin.chat import Message
 from debate_plugin.errors import InputError
-from debate_plugin.transcript import Message
 
 SftExample = dict[str, list[Message]]  # prompt, completion
 PreferenceExample = dict[str, list[Message]]  # prompt, chosen, rejected
 
 
 def read_sft(path: str | Path) -> list[SftExample]:
-    """Rows of `messages` as prompt and completion: the loss is then on the last message alone, whatever the template.
+    """Rows of `prompt` and `completion`, or of `messages`, whose last one is then the completion that carries loss.
 
     Raises:
         InputError: the file is unreadable or empty, or a row is no such chat; says which line.
     """
 
     def example(row: Mapping[str, Any]) -> SftExample | None:
+        prompt, completion = row.get("prompt"), row.get("completion")
+        if _is_chat(prompt) and _is_chat(completion) and "label" not in row:
+            return {"prompt": list(prompt or ()), "completion": list(completion or ())}
         messages: Any = row.get("messages")
         if not _is_chat(messages) or len(messages) < 2 or messages[-1]["role"] != "assistant":
             return None
         return {"prompt": messages[:-1], "completion": messages[-1:]}
 
-    return _read(path, example, "'messages' that end with the assistant's")
+    return _read(path, example, "'prompt' and 'completion', or 'messages' that end with the assistant's,")
 
 
 def read_preferences(path: str | Path) -> list[PreferenceExample]:

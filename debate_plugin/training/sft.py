@@ -10,6 +10,7 @@ with needs("train"):
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
+from debate_plugin.files import unused
 from debate_plugin.training import lora
 from debate_plugin.training.rows import read_sft
 
@@ -28,7 +29,7 @@ def train_sft(
     Raises:
         ValueError: the output path is in use, or model, adapter or rows are not what they should be.
     """
-    out = lora.unused_folder(out)
+    out = unused(out)
     return lora.fit(
         SFTTrainer,
         SFTConfig,

@@ -1,48 +1,58 @@
-"""Openings that agree with the final decision against openings that do not, on the same prompt (MACA 2025, MV-DPO).
+"""Replies that agree with the final decision against replies that do not, on the same prompt (MACA 2025, MV-DPO).
 
 {"prompt": [{"role": "system", ...}, {"role": "user", "content": "What is ..."}],
  "chosen": [{"role": "assistant", "content": "... Answer: 467"}],
- "rejected": [{"role": "assistant", "content": "... Answer: 457"}], "provenance": {...}}
+ "rejected": [{"role": "assistant", "content": "... Answer: 457"}], ...}
 """
 
 from __future__ import annotations
 
-from debate_plugin.answers import same_answer
-from debate_plugin.dataset.rows import NoRow, PreferenceRow, provenance
-from debate_plugin.transcript import Message, Transcript
-from debate_plugin.turns import Reply
+import random
+from typing import Literal
+
+from debate_plugin.dataset.rows import NoRow, PreferenceRow, continuation, provenance, tools_of
+from debate_plugin.dataset.standing import standing
+from debate_plugin.transcript import Transcript
 
 
-def majority_minority(transcript: Transcript) -> list[PreferenceRow] | NoRow:
-    """Every pair of an agreeing and a disagreeing opening; abstentions are in neither.
+def majority_minority(
+    transcript: Transcript, *, replies: Literal["openings", "final"] = "openings", k: int | None = None, seed: int = 0
+) -> list[PreferenceRow] | NoRow:
+    """Every pair of an agreeing and a disagreeing reply, or `k` of them drawn by `seed`; abstentions are in neither.
 
-    Openings alone share their prompt to the letter: later prompts hold what each debater heard and said itself.
+    Openings share their prompt to the letter. `final` takes each debater's last reply instead, as the paper does, and
+    sets it behind the opening's prompt: what it had heard by then is not shown, and it may speak of it.
     """
-    decided, kind = transcript.outcome.answer, transcript.question.kind
-    if kind == "free":
-        return NoRow("free answers cannot agree")
-    if decided is None:
-        return NoRow("no decision")
-    openings = [reply for reply in transcript.in_round(1) if reply.answer is not None]
-    agreeing = [reply for reply in openings if same_answer(kind, reply.answer or "", decided)]
-    others = [reply for reply in openings if reply not in agreeing]
+    debate = standing(transcript)
+    if isinstance(debate, NoRow):
+        return debate
+    last = 1 if replies == "openings" else len(transcript.outcome.votes)
+    answered = debate.answered(last)
+    agreeing = [reply for reply in answered if debate.agrees(reply)]
+    others = [reply for reply in answered if not debate.agrees(reply)]
+    name = "openings" if replies == "openings" else "last answers"
     if not others:
-        return NoRow("unanimous openings")
+        return NoRow(f"unanimous {name}")
     if not agreeing:
-        return NoRow("no opening agrees with the decision")
-    rows: list[PreferenceRow] = [
-        {
-            "prompt": transcript.messages(chosen),
-            "chosen": [_said(chosen)],
-            "rejected": [_said(rejected)],
-            "provenance": provenance(transcript, "majority_minority", chosen, rejected),
-        }
+        return NoRow(f"none of the {name} agrees with the decision")
+    prompts = {reply.turn.agent: transcript.messages(reply) for reply in transcript.in_round(1)}
+    pairs = [
+        (chosen, rejected)
         for chosen in agreeing
         for rejected in others
-        if transcript.messages(chosen) == transcript.messages(rejected)
+        if prompts[chosen.turn.agent] == prompts[rejected.turn.agent]
     ]
-    return rows or NoRow("no two openings share their prompt")
-
-
-def _said(reply: Reply) -> Message:
-    return {"role": "assistant", "content": reply.text or ""}
+    if k is not None and k < len(pairs):
+        drawn = random.Random(f"{seed}/{transcript.id}").sample(range(len(pairs)), k)
+        pairs = [pairs[place] for place in sorted(drawn)]
+    rows: list[PreferenceRow] = [
+        {
+            "prompt": prompts[chosen.turn.agent],
+            "chosen": continuation(chosen),
+            "rejected": continuation(rejected),
+            "tools": tools_of(transcript, chosen, rejected),
+            "provenance": provenance(transcript, "majority_minority", chosen, rejected),
+        }
+        for chosen, rejected in pairs
+    ]
+    return rows or NoRow("no two debaters share their prompt")

@@ -1,0 +1,87 @@
+"""Training adapters, and the whole path at once."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from debate_plugin.cli.options import as_json, seed
+from debate_plugin.cli.tables import print_table
+from debate_plugin.errors import InputError
+from debate_plugin.progress import bar
+
+
+@click.command()
+@click.argument("method", type=click.Choice(["sft", "dpo"]))
+@click.option("--rows", type=Path, required=True, help="JSONL file made by `debate compile`.")
+@click.option("--out", type=Path, required=True, help="Adapter folder to write.")
+@click.option("--model", default="abacus", show_default=True, help="abacus, a model folder or a hub id.")
+@click.option("--adapter", type=Path, help="LoRA adapter folder to go on from.")
+@click.option("--rank", type=click.IntRange(min=1))
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True))
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True))
+@click.option("--batch-size", type=click.IntRange(min=1))
+@click.option("--max-length", type=click.IntRange(min=1), help="Tokens of a row; longer rows are refused.")
+@seed
+@as_json
+def train(method: str, rows: Path, out: Path, model: str, adapter: Path | None, as_json: bool, **settings: Any) -> None:
+    """Train a LoRA adapter: sft on chats, dpo on preferences."""
+    from debate_plugin.models import folder_of
+
+    if adapter is not None and settings["rank"] is not None:
+        raise InputError("expected --rank for a new adapter, got --adapter too, which has its rank; drop one of them")
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    folder = folder_of(model)
+    with bar("Training", None) as advance:
+        if method == "sft":
+            from debate_plugin.training.lora import LoraSettings
+            from debate_plugin.training.sft import train_sft
+
+            trained = train_sft(folder, rows, out, adapter=adapter, settings=LoraSettings(**chosen), progress=advance)
+        else:
+            from debate_plugin.training.preference import PreferenceSettings, train_preference
+
+            trained = train_preference(
+                folder, rows, out, adapter=adapter, settings=PreferenceSettings(**chosen), progress=advance
+            )
+    if as_json:
+        click.echo(json.dumps({**asdict(trained), "adapter": str(trained.adapter)}))
+    else:
+        click.echo(
+            f"{trained.rows} rows, {trained.steps} steps, mean loss {trained.loss:.4f}, "
+            f"{trained.seconds:.0f} s; adapter in {trained.adapter}"
+        )
+
+
+@click.command()
+@click.option("--out", type=Path, help="Folder to keep store, rows and adapters in.")
+@click.option("--limit", type=click.IntRange(min=1), help="Test questions instead of the default number.")
+@seed
+@as_json
+def demo(out: Path | None, limit: int | None, seed: int, as_json: bool) -> None:
+    """The whole path on the embedded model, ending with a table."""
+    from debate_plugin.loops.demo import Demo, run_demo
+
+    settings = Demo(seed=seed) if limit is None else Demo(seed=seed, test_questions=limit)
+    if out is not None:
+        from debate_plugin.files import unused
+
+        unused(out).mkdir()
+        result = run_demo(out, settings, bars=bar)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            result = run_demo(Path(folder), settings, bars=bar)
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    print_table(result["models"], f"{result['n']} fresh questions, seed {seed}, 95 % bootstrap intervals")
+    for name, gains in result["gains"].items():
+        for method in ("single", "greedy"):
+            gain = gains[method]
+            click.echo(f"{name} - base, {method}: {gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]")
+    click.echo("seconds: " + ", ".join(f"{stage} {value:.0f}" for stage, value in result["seconds"].items()))

@@ -1,0 +1,43 @@
+"""Rows that hold a question which a model is to be tested on (n-gram overlap: Brown et al. 2020, appendix C)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from debate_plugin.dataset.rows import Row, prompt_of, targets_of
+from debate_plugin.question import Question
+
+_WORD = re.compile(r"\w+")
+
+
+class HeldOut:
+    """Leaves out rows that share `words` words in a row with a held-out question, or the whole of a shorter one."""
+
+    def __init__(self, questions: Iterable[Question], *, words: int = 13) -> None:
+        if words < 1:
+            raise ValueError(f"expected at least one word, got {words}")
+        self._words = words
+        self._grams: dict[int, set[str]] = {}  # by their number of words
+        self._count = 0
+        for question in questions:
+            self._count += 1
+            said = _WORD.findall(question.text.lower())
+            size = min(words, len(said))
+            for place in range(len(said) - size + 1):
+                self._grams.setdefault(size, set()).add(" ".join(said[place : place + size]))
+        self._grams.pop(0, None)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"name": "held_out", "questions": self._count, "words": self._words}
+
+    def __call__(self, row: Row) -> str | None:
+        texts = [*(message["content"] for message in prompt_of(row)), *targets_of(row).values()]
+        for text in texts:
+            said = _WORD.findall(text.lower())
+            for size, grams in self._grams.items():
+                if any(" ".join(said[place : place + size]) in grams for place in range(len(said) - size + 1)):
+                    return "holds a held-out question"
+        return None

@@ -1,0 +1,175 @@
+"""The store's tables, and how a database comes to have them: made, brought up to date, or refused.
+
+Older schemas are brought up to date by the revisions in `migrations/`; the tables here are those of the last one.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    inspect,
+    text,
+)
+
+from debate_plugin.errors import InputError, MissingExtraError
+
+HEAD = "0003"  # the last revision
+
+_METADATA = MetaData()
+TRANSCRIPTS = Table(
+    "transcripts",
+    _METADATA,
+    Column("position", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(24), unique=True, nullable=False),
+    Column("run", String(200), nullable=False, index=True),
+    Column("question_id", String(200), nullable=False),
+    Column("transcript", Text, nullable=False),  # as JSON
+)
+CONVERSATIONS = Table(
+    "conversations",
+    _METADATA,
+    Column("position", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(24), unique=True, nullable=False),
+    Column("run", String(200), nullable=False, index=True),
+    Column("conversation", Text, nullable=False),  # as JSON
+)
+UNFINISHED = Table(
+    "unfinished",
+    _METADATA,
+    Column("id", String(24), primary_key=True),  # of the transcript that is to be
+    Column("state", Text, nullable=False),  # the team's state after its last whole stage, as JSON
+    Column("run", String(200), nullable=False, server_default=""),
+)
+_LOCK = 0x6465_6261_7465  # any number, the same in all our processes
+
+
+def opened(place: str, *, create: bool) -> Engine:
+    """The database behind a path or URL, with our tables in it; nothing is changed in another program's.
+
+    Raises:
+        InputError: there is no store, or one that is not ours or a newer version's.
+        MissingExtraError: the database's driver is not installed.
+    """
+    database = _connectable(place, create=create)
+    try:
+        if database.dialect.name == "sqlite":
+            event.listen(database, "connect", _wait_for_other_writers)
+        _prepare(database, place, create=create)
+    except BaseException:
+        database.dispose()
+        raise
+    return database
+
+
+def _connectable(place: str, *, create: bool) -> Engine:
+    try:
+        if "://" in place:
+            database = create_engine(place)
+            file = database.url.database if database.dialect.name == "sqlite" else None
+        else:
+            file = place
+            database = create_engine(URL.create("sqlite", database=place))
+    except ImportError as error:
+        raise MissingExtraError(
+            f"expected the driver of {place.partition(':')[0]}, which is not installed ({error}); "
+            "for PostgreSQL run: pip install 'debate-plugin[postgresql]'"
+        ) from error
+    if create or file is None or file == ":memory:":
+        return database
+    if not Path(file).is_file():
+        raise InputError(f"expected a store at {place}, found no file there; `debate generate` makes one")
+    if os.access(file, os.W_OK) and os.access(Path(file).resolve().parent, os.W_OK):
+        return database
+    # SQLite reads a file in write-ahead mode with two others beside it; where those cannot be made and nobody writes,
+    # the file alone may be read.
+    log = Path(f"{file}-wal")
+    unchanging = "" if log.exists() and log.stat().st_size else "&immutable=1"
+    return create_engine(f"sqlite:///file:{Path(file).resolve()}?mode=ro{unchanging}&uri=true")
+
+
+def _prepare(database: Engine, place: str, *, create: bool) -> None:
+    revision = _revision(database, place)
+    if revision == HEAD:
+        return
+    if revision is None and not create:
+        raise InputError(f"expected a store at {place}, found no transcripts in it; `debate generate` makes one")
+    if database.dialect.name == "sqlite":
+        if "mode=ro" in str(database.url):
+            raise InputError(
+                f"expected to bring {place}, which an older version made, up to date, but it cannot be written; "
+                "copy it to where it can"
+            )
+        if revision is None:
+            with database.connect() as connection:
+                # Readers and a writer do not block each other.
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    with database.connect() as connection:
+        if database.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # of several processes one migrates, the others wait
+        elif database.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        _migrate(connection, place)
+        connection.commit()
+
+
+def _revision(database: Engine | Connection, place: str) -> str | None:
+    """The schema's revision; None where the database holds nothing of ours.
+
+    Raises:
+        InputError: its tables are another program's, or a newer version's.
+    """
+    found = inspect(database)
+    if not found.has_table(TRANSCRIPTS.name):
+        return None
+    columns = {column["name"] for column in found.get_columns(TRANSCRIPTS.name)}
+    if not columns >= set(TRANSCRIPTS.c.keys()):
+        raise InputError(
+            f"expected a store of debates at {place}, its table 'transcripts' is another program's; use another"
+        )
+    if not found.has_table("alembic_version"):  # from before revisions were noted
+        return "0002" if found.has_table(UNFINISHED.name) else "0001"
+    query = text("SELECT version_num FROM alembic_version")
+    if isinstance(database, Connection):
+        revision = database.execute(query).scalar_one_or_none()
+    else:
+        with database.connect() as connection:
+            revision = connection.execute(query).scalar_one_or_none()
+    if revision not in ("0001", "0002", HEAD):
+        raise InputError(
+            f"expected a store of schema {HEAD} or older at {place}, it has {revision}; open it with a newer "
+            "debate-plugin"
+        )
+    return str(revision)
+
+
+def _migrate(connection: Connection, place: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    revision = _revision(connection, place)  # another process may have migrated in the meantime
+    if revision is not None and not inspect(connection).has_table("alembic_version"):
+        command.stamp(config, revision)
+    command.upgrade(config, "head")
+
+
+def _wait_for_other_writers(connection: object, _: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined]  # a DB-API connection, which has no common type
+    cursor.execute("PRAGMA synchronous=NORMAL")  # in WAL mode a commit survives a killed process all the same
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.close()

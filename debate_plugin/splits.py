@@ -1,0 +1,20 @@
+"""Which questions are set aside for testing: told by a question's id alone, so before it is debated, and for good."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+Split = Literal["train", "test"]
+
+
+def split_of(question_id: str, *, test_share: float, seed: int = 0) -> Split:
+    """The side a question is on, the same wherever it is asked; of a larger share the test side holds a smaller one's.
+
+    Raises:
+        ValueError: the share is not from 0 to 1.
+    """
+    if not 0 <= test_share <= 1:
+        raise ValueError(f"expected a test share from 0 to 1, got {test_share}")
+    digest = hashlib.sha256(f"{seed}/{question_id}".encode()).digest()
+    return "test" if int.from_bytes(digest[:8]) < test_share * 2**64 else "train"
