@@ -72,7 +72,7 @@ async def generate(
     Who may leave the loop early closes it (`async with contextlib.aclosing(generate(...)) as debates`): that cancels
     what is under way before the store and the model are closed.
     """
-    settings = series.all_settings()
+    settings, begun = series.all_settings(), series.store.unfinished()
     waiting = iter(series.open_questions(questions))
     ended: asyncio.Queue[Held | None] = asyncio.Queue()
     tokens: set[CancellationToken] = set()
@@ -81,7 +81,8 @@ async def generate(
         for question in waiting:  # shared by the workers: each takes the next
             token = CancellationToken()
             tokens.add(token)
-            held = await _hold(series, settings, question, token)
+            id = debate_id(series.run, settings, question)
+            held = await _hold(series, settings, question, id, token, begun=id in begun)
             tokens.discard(token)
             await ended.put(held)
 
@@ -101,11 +102,13 @@ async def generate(
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-async def _hold(series: Series, settings: Mapping[str, Any], question: Question, token: CancellationToken) -> Held:
+async def _hold(
+    series: Series, settings: Mapping[str, Any], question: Question, id: str, token: CancellationToken, *, begun: bool
+) -> Held:
     """One debate, from where it was cut off if it was; what it has come to is kept after each stage."""
-    team, store, key = series.make_team(), series.store, debate_id(series.run, settings, question)
-    listener = Listener(run=series.run, settings=settings, id_of=lambda _: key)
-    state = store.kept(key)
+    team, store = series.make_team(), series.store
+    listener = Listener(run=series.run, settings=settings, id_of=lambda _: id)
+    state = store.kept(id) if begun else None
     if state is not None:
         try:
             await team.load_state(json.loads(state))
@@ -124,11 +127,11 @@ async def _hold(series: Series, settings: Mapping[str, Any], question: Question,
             if said[message.stage] == message.turns:
                 reached = await _state_of(team)
                 if reached is not None:
-                    store.keep(key, reached, run=series.run)
+                    store.keep(id, reached, run=series.run)
         elif isinstance(message, DebateDecided):
             outcome = message.outcome
     if outcome is None or broke_down(replies):
-        store.keep(key, None)  # nothing to go on from
+        store.keep(id, None)  # nothing to go on from
         failed = (reply.abstention for reply in replies if reply.failed)
         return Held(question=question, failure=next(failed, None) or "the debate ended without an outcome")
     return Held(

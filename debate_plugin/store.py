@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Engine, delete, func, insert, literal, select
+from sqlalchemy import Engine, bindparam, delete, func, insert, literal, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from debate_plugin.conversation import Conversation
@@ -20,6 +20,12 @@ from debate_plugin.transcript import Transcript
 _PAGE = 200  # records read at a time
 _TABLES = {"debate": TRANSCRIPTS, "conversation": CONVERSATIONS}
 _TEXTS = {"debate": TRANSCRIPTS.c.transcript, "conversation": CONVERSATIONS.c.conversation}
+
+# Built once: making a statement costs more than SQLite takes to carry it out.
+_ADD = {kind: insert(table) for kind, table in _TABLES.items()}
+_KEEP = insert(UNFINISHED)
+_FORGET = delete(UNFINISHED).where(UNFINISHED.c.id == bindparam("of"))
+_KEPT = select(UNFINISHED.c.state).where(UNFINISHED.c.id == bindparam("of"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +73,8 @@ class Store:
         with _explained(self._place):
             try:
                 with self._database.begin() as connection:
-                    connection.execute(insert(_TABLES[record.kind]).values(row))
-                    connection.execute(delete(UNFINISHED).where(UNFINISHED.c.id == record.id))
+                    connection.execute(_ADD[record.kind], row)
+                    connection.execute(_FORGET, {"of": record.id})
             except IntegrityError:
                 if record.id not in self.ids(record.kind):
                     raise
@@ -78,15 +84,19 @@ class Store:
     def keep(self, id: str, state: str | None, *, run: str = "default") -> None:
         """Commit how far a debate has come, in place of what was kept of it before; None keeps nothing more."""
         with _explained(self._place), self._database.begin() as connection:
-            connection.execute(delete(UNFINISHED).where(UNFINISHED.c.id == id))
+            connection.execute(_FORGET, {"of": id})
             if state is not None:
-                connection.execute(insert(UNFINISHED).values(id=id, state=state, run=run))
+                connection.execute(_KEEP, {"id": id, "state": state, "run": run})
 
     def kept(self, id: str) -> str | None:
         """How far an unfinished debate had come, or None where nothing of it was kept."""
-        query = select(UNFINISHED.c.state).where(UNFINISHED.c.id == id)
         with _explained(self._place), self._database.connect() as connection:
-            return connection.execute(query).scalar_one_or_none()
+            return connection.execute(_KEPT, {"of": id}).scalar_one_or_none()
+
+    def unfinished(self) -> set[str]:
+        """The ids of the debates of which something is kept that are not decided yet."""
+        with _explained(self._place), self._database.connect() as connection:
+            return set(connection.execute(select(UNFINISHED.c.id)).scalars())
 
     def ids(self, kind: Kind = "debate") -> set[str]:
         """The ids of all debates held, or of all conversations."""

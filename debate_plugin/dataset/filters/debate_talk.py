@@ -6,6 +6,7 @@ Counted as Agent-FLAN (2024, section 4, Agent-H) counts talk of tools: the share
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from debate_plugin.dataset.rows import Row, targets_of
@@ -24,6 +25,7 @@ _TALK = re.compile(
 )
 
 
+@lru_cache(maxsize=256)  # a reply is in several pairs, and is looked at for the card too
 def talks_of_debate(text: str) -> bool:
     """Whether a text has one of the phrases."""
     return _TALK.search(text) is not None

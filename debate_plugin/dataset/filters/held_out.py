@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from debate_plugin.dataset.rows import Row, prompt_of, targets_of
@@ -28,6 +29,7 @@ class HeldOut:
             for place in range(len(said) - size + 1):
                 self._grams.setdefault(size, set()).add(" ".join(said[place : place + size]))
         self._grams.pop(0, None)
+        self._holds = lru_cache(maxsize=256)(self._holds_one)  # rows of a debate share prompts and replies
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -35,9 +37,12 @@ class HeldOut:
 
     def __call__(self, row: Row) -> str | None:
         texts = [*(message["content"] for message in prompt_of(row)), *targets_of(row).values()]
-        for text in texts:
-            said = _WORD.findall(text.lower())
-            for size, grams in self._grams.items():
-                if any(" ".join(said[place : place + size]) in grams for place in range(len(said) - size + 1)):
-                    return "holds a held-out question"
-        return None
+        return "holds a held-out question" if any(map(self._holds, texts)) else None
+
+    def _holds_one(self, text: str) -> bool:
+        said = _WORD.findall(text.lower())
+        for size, grams in self._grams.items():
+            windows = zip(*(said[place:] for place in range(size)), strict=False)
+            if not grams.isdisjoint(map(" ".join, windows)):
+                return True
+        return False

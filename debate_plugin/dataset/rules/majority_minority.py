@@ -29,7 +29,7 @@ def majority_minority(
     last = 1 if replies == "openings" else len(transcript.outcome.votes)
     answered = debate.answered(last)
     agreeing = [reply for reply in answered if debate.agrees(reply)]
-    others = [reply for reply in answered if not debate.agrees(reply)]
+    others = [reply for reply in answered if reply not in agreeing]
     name = "openings" if replies == "openings" else "last answers"
     if not others:
         return NoRow(f"unanimous {name}")
