@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from debate_plugin.errors import InputError, needs
+from debate_plugin.lineage import refuse_other_base
 
 with needs("train"):
+    import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -25,7 +28,7 @@ def load(model: str | Path) -> tuple[Any, Any]:
     """
     tokenizer = load_tokenizer(model)
     with _explained(model):
-        weights = AutoModelForCausalLM.from_pretrained(str(model), dtype="auto")
+        weights = AutoModelForCausalLM.from_pretrained(str(model), dtype="auto", use_safetensors=True)
     if tokenizer.chat_template is None:
         raise InputError(f"expected a chat model, {str(model)!r} has no chat template; use an instruct model")
     return weights, tokenizer
@@ -54,16 +57,31 @@ def _explained(model: str | Path) -> Iterator[None]:
         ) from error
 
 
-def adapter_folder(folder: str | Path) -> str:
-    """The folder, if there is a LoRA adapter in safetensors in it.
+def fingerprint(model: Any) -> str:
+    """What a model's weights are known by: names, shapes and up to 4,096 values of each, evenly spaced.
+
+    Hashing every weight of a large model would take as long as loading it.
+    """
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        values = weight.detach().flatten()
+        some = values[:: max(1, len(values) // 4096)][:4096].to("cpu", torch.float32)
+        digest.update(f"{name} {tuple(weight.shape)} ".encode())
+        digest.update(some.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def adapter_folder(folder: str | Path, *, fingerprint: str) -> str:
+    """The folder, if there is a LoRA adapter in safetensors in it that was not made for another base.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or its lineage names a base of another fingerprint.
     """
     if not (Path(folder) / "adapter_model.safetensors").is_file():
         raise InputError(
             f"expected a LoRA adapter folder with adapter_model.safetensors, found none in {folder}; check the path"
         )
+    refuse_other_base(folder, fingerprint)
     return str(folder)
 
 

@@ -17,7 +17,7 @@ from debate_plugin.progress import bar
 
 
 @click.command()
-@click.argument("method", type=click.Choice(["sft", "dpo"]))
+@click.argument("method", type=click.Choice(["sft", "dpo", "kto"]))
 @click.option("--rows", type=Path, required=True, help="JSONL file made by `debate compile`.")
 @click.option("--out", type=Path, required=True, help="Adapter folder to write.")
 @click.option("--model", default="abacus", show_default=True, help="abacus, a model folder or a hub id.")
@@ -30,7 +30,7 @@ from debate_plugin.progress import bar
 @seed
 @as_json
 def train(method: str, rows: Path, out: Path, model: str, adapter: Path | None, as_json: bool, **settings: Any) -> None:
-    """Train a LoRA adapter: sft on chats, dpo on preferences."""
+    """Train a LoRA adapter: sft on chats, dpo on preferences, kto on labelled replies."""
     from debate_plugin.models import folder_of
 
     if adapter is not None and settings["rank"] is not None:
@@ -38,17 +38,17 @@ def train(method: str, rows: Path, out: Path, model: str, adapter: Path | None, 
     chosen = {name: value for name, value in settings.items() if value is not None}
     folder = folder_of(model)
     with bar("Training", None) as advance:
+        trainer: Any
         if method == "sft":
-            from debate_plugin.training.lora import LoraSettings
-            from debate_plugin.training.sft import train_sft
-
-            trained = train_sft(folder, rows, out, adapter=adapter, settings=LoraSettings(**chosen), progress=advance)
+            from debate_plugin.training.lora import LoraSettings as Settings
+            from debate_plugin.training.sft import train_sft as trainer
+        elif method == "dpo":
+            from debate_plugin.training.preference import PreferenceSettings as Settings
+            from debate_plugin.training.preference import train_preference as trainer
         else:
-            from debate_plugin.training.preference import PreferenceSettings, train_preference
-
-            trained = train_preference(
-                folder, rows, out, adapter=adapter, settings=PreferenceSettings(**chosen), progress=advance
-            )
+            from debate_plugin.training.kto import KtoSettings as Settings
+            from debate_plugin.training.kto import train_kto as trainer
+        trained = trainer(folder, rows, out, adapter=adapter, settings=Settings(**chosen), progress=advance)
     if as_json:
         click.echo(json.dumps({**asdict(trained), "adapter": str(trained.adapter)}))
     else:
@@ -56,6 +56,18 @@ def train(method: str, rows: Path, out: Path, model: str, adapter: Path | None, 
             f"{trained.rows} rows, {trained.steps} steps, mean loss {trained.loss:.4f}, "
             f"{trained.seconds:.0f} s; adapter in {trained.adapter}"
         )
+
+
+@click.command()
+@click.option("--adapter", type=Path, required=True, help="LoRA adapter folder.")
+@click.option("--out", type=Path, required=True, help="Model folder to write.")
+@click.option("--model", default="abacus", show_default=True, help="abacus, a model folder or a hub id.")
+def merge(adapter: Path, out: Path, model: str) -> None:
+    """Work an adapter into its base: a plain model folder."""
+    from debate_plugin.models import folder_of
+    from debate_plugin.training.merge import merge as merged
+
+    click.echo(f"base and adapter are one model in {merged(folder_of(model), adapter, out)}")
 
 
 @click.command()

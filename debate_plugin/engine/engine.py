@@ -58,6 +58,7 @@ class Engine:
             raise InputError(f"expected max_batch of at least 1, got {max_batch}")
         self.name = name  # of the model, as transcripts have it
         self._model = model.eval()
+        self._fingerprint = pretrained.fingerprint(model)  # before adapters change the names of its weights
         self._tokenizer = tokenizer
         self._max_batch = max_batch
         self._adapters: set[str] = set()
@@ -104,7 +105,7 @@ class Engine:
 
         if name in self._adapters:
             raise InputError(f"the engine already has an adapter {name!r}; give this one another name")
-        path = pretrained.adapter_folder(folder)
+        path = pretrained.adapter_folder(folder, fingerprint=self._fingerprint)
         try:
             with self._model_lock, pretrained.hushed():
                 if isinstance(self._model, PeftModel):

@@ -6,9 +6,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from debate_plugin.errors import InputError, needs
 from debate_plugin.files import appearing
@@ -22,8 +23,10 @@ with needs("train"):
     from transformers.trainer_callback import PrinterCallback
 
 from debate_plugin import pretrained
-from debate_plugin.chat import Message
 from debate_plugin.engine.sampling import context_tokens
+from debate_plugin.lineage import Base, Lineage, data_of, parent_of
+from debate_plugin.models import name_of
+from debate_plugin.training.rows import Example
 
 Progress = Callable[[int, int], None]
 """Told the optimizer steps done and to do."""
@@ -60,12 +63,15 @@ class Trained:
 
 def load_policy(
     model: str | Path, adapter: str | Path | None, settings: LoraSettings
-) -> tuple[PeftModel, PreTrainedTokenizerBase]:
-    """The base with a trainable adapter: a new one on all linear layers, or the given one continued."""
+) -> tuple[PeftModel, PreTrainedTokenizerBase, str]:
+    """The base with a trainable adapter (a new one on all linear layers, or the given one continued), its tokenizer,
+    and the base's fingerprint."""
     set_seed(settings.seed)
     base, tokenizer = pretrained.load(model)
+    fingerprint = pretrained.fingerprint(base)
     if adapter is not None:
-        return PeftModel.from_pretrained(base, pretrained.adapter_folder(adapter), is_trainable=True), tokenizer
+        folder = pretrained.adapter_folder(adapter, fingerprint=fingerprint)
+        return PeftModel.from_pretrained(base, folder, is_trainable=True), tokenizer, fingerprint
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -75,10 +81,10 @@ def load_policy(
     policy = get_peft_model(base, config)
     if not isinstance(policy, PeftModel):
         raise TypeError(f"expected a PeftModel around the base, got {type(policy).__name__}")
-    return policy, tokenizer
+    return policy, tokenizer, fingerprint
 
 
-def dataset_of(examples: list[dict[str, list[Message]]], tokenizer: Any, max_length: int) -> Dataset:
+def dataset_of(examples: list[Example], tokenizer: Any, max_length: int) -> Dataset:
     """The examples as a dataset.
 
     Raises:
@@ -88,7 +94,7 @@ def dataset_of(examples: list[dict[str, list[Message]]], tokenizer: Any, max_len
         max(
             len(tokenizer.apply_chat_template([*row["prompt"], *row[column]], return_dict=True)["input_ids"])
             for column in row
-            if column != "prompt"
+            if column not in ("prompt", "label")
         )
         for row in examples
     ]
@@ -102,12 +108,14 @@ def dataset_of(examples: list[dict[str, list[Message]]], tokenizer: Any, max_len
 
 
 def fit(
+    method: Literal["sft", "dpo", "kto"],
     trainer_class: Any,
     config_class: Any,
-    examples: list[dict[str, list[Message]]],
+    examples: list[Example],
     *,
     model: str | Path,
     adapter: str | Path | None,
+    rows: str | Path,
     out: Path,
     settings: LoraSettings,
     progress: Progress | None,
@@ -116,7 +124,8 @@ def fit(
     """Train with one of TRL's trainers and write the adapter; `config` is for its config class alone."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as work, pretrained.hushed(), _without_dataset_bars():
-        policy, tokenizer = load_policy(model, adapter, settings)
+        policy, tokenizer, fingerprint = load_policy(model, adapter, settings)
+        data, parent = data_of(rows), parent_of(adapter) if adapter is not None else None
         longest = min(settings.max_length, context_tokens(policy))
         trainer = trainer_class(
             model=policy,
@@ -127,14 +136,25 @@ def fit(
         )
         trainer.remove_callback(PrinterCallback)  # standard output belongs to the caller
         result = trainer.train()
-    save_adapter(policy, tokenizer, out)
-    return Trained(
+    trained = Trained(
         adapter=out,
         rows=len(examples),
         steps=result.global_step,
         loss=result.training_loss,
         seconds=round(time.monotonic() - started, 2),
     )
+    shape: Any = policy.peft_config["default"]  # a continued adapter keeps its own
+    lineage = Lineage(
+        method=method,
+        base=Base(name=name_of(model), fingerprint=fingerprint),
+        parent=parent,
+        data=data,
+        settings={**asdict(settings), "rank": shape.r, "alpha": shape.lora_alpha},
+        metrics={"loss": trained.loss, "steps": trained.steps, "seconds": trained.seconds},
+        versions={name: version(name) for name in ("debate-plugin", "torch", "transformers", "peft", "trl")},
+    )
+    save_adapter(policy, tokenizer, lineage, out)
+    return trained
 
 
 @contextmanager
@@ -169,11 +189,12 @@ def _arguments(settings: LoraSettings, work: str) -> dict[str, Any]:
     }
 
 
-def save_adapter(policy: PeftModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+def save_adapter(policy: PeftModel, tokenizer: PreTrainedTokenizerBase, lineage: Lineage, out: Path) -> None:
     """Write the adapter folder; it appears when it is complete."""
     with appearing(out) as unfinished:
         policy.save_pretrained(str(unfinished), selected_adapters=["default"])
         tokenizer.save_pretrained(str(unfinished))
+        lineage.write(unfinished)
 
 
 class ProgressCallback(TrainerCallback):

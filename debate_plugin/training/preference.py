@@ -23,6 +23,7 @@ class PreferenceSettings(lora.LoraSettings):
     learning_rate: float = 2e-5
     epochs: float = 1.0
     beta: float = 0.1  # lower trusts the reference less
+    loss_type: str = "sigmoid"  # DPO's; `ipo`, `hinge` and the others that TRL's DPOConfig names
 
 
 def train_preference(
@@ -45,13 +46,16 @@ def train_preference(
     out = unused(out)
     settings = settings or PreferenceSettings()
     return lora.fit(
+        "dpo",
         DPOTrainer,
         DPOConfig,
         read_preferences(rows),
         model=model,
         adapter=adapter,
+        rows=rows,
         out=out,
         settings=settings,
         progress=progress,
         beta=settings.beta,
+        loss_type=[settings.loss_type],
     )

@@ -7,21 +7,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from debate_plugin.chat import Message
 from debate_plugin.errors import InputError
 
-SftExample = dict[str, list[Message]]  # prompt, completion
-PreferenceExample = dict[str, list[Message]]  # prompt, chosen, rejected
+Example = dict[str, Any]
+"""What TRL is handed: message lists under prompt and completion, or prompt, chosen and rejected; `label` with KTO's."""
 
 
-def read_sft(path: str | Path) -> list[SftExample]:
+def read_sft(path: str | Path) -> list[Example]:
     """Rows of `prompt` and `completion`, or of `messages`, whose last one is then the completion that carries loss.
 
     Raises:
         InputError: the file is unreadable or empty, or a row is no such chat; says which line.
     """
 
-    def example(row: Mapping[str, Any]) -> SftExample | None:
+    def example(row: Mapping[str, Any]) -> Example | None:
         prompt, completion = row.get("prompt"), row.get("completion")
         if _is_chat(prompt) and _is_chat(completion) and "label" not in row:
             return {"prompt": list(prompt or ()), "completion": list(completion or ())}
@@ -33,20 +32,36 @@ def read_sft(path: str | Path) -> list[SftExample]:
     return _read(path, example, "'prompt' and 'completion', or 'messages' that end with the assistant's,")
 
 
-def read_preferences(path: str | Path) -> list[PreferenceExample]:
+def read_preferences(path: str | Path) -> list[Example]:
     """Rows of `prompt`, `chosen` and `rejected`.
 
     Raises:
         InputError: the file is unreadable or empty, or a row lacks a column; says which line.
     """
 
-    def example(row: Mapping[str, Any]) -> PreferenceExample | None:
+    def example(row: Mapping[str, Any]) -> Example | None:
         columns = {name: row.get(name) for name in ("prompt", "chosen", "rejected")}
         if not all(_is_chat(value) for value in columns.values()):
             return None
         return {name: list(value or ()) for name, value in columns.items()}
 
     return _read(path, example, "'prompt', 'chosen' and 'rejected' message lists")
+
+
+def read_labelled(path: str | Path) -> list[Example]:
+    """Rows of `prompt`, `completion` and `label`, which is true or false.
+
+    Raises:
+        InputError: the file is unreadable or empty, or a row lacks a column; says which line.
+    """
+
+    def example(row: Mapping[str, Any]) -> Example | None:
+        prompt, completion, label = row.get("prompt"), row.get("completion"), row.get("label")
+        if not (_is_chat(prompt) and _is_chat(completion) and isinstance(label, bool)):
+            return None
+        return {"prompt": prompt, "completion": completion, "label": label}
+
+    return _read(path, example, "'prompt' and 'completion' message lists and a 'label'")
 
 
 def _is_chat(value: Any) -> bool:
@@ -60,14 +75,12 @@ def _is_chat(value: Any) -> bool:
     )
 
 
-def _read(
-    path: str | Path, example: Callable[[Mapping[str, Any]], dict[str, list[Message]] | None], expected: str
-) -> list[dict[str, list[Message]]]:
+def _read(path: str | Path, example: Callable[[Mapping[str, Any]], Example | None], expected: str) -> list[Example]:
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"expected a readable row file, {path} could not be read ({error}); check the path") from error
-    examples: list[dict[str, list[Message]]] = []
+    examples: list[Example] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

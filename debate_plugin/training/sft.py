@@ -31,11 +31,13 @@ def train_sft(
     """
     out = unused(out)
     return lora.fit(
+        "sft",
         SFTTrainer,
         SFTConfig,
         read_sft(rows),
         model=model,
         adapter=adapter,
+        rows=rows,
         out=out,
         settings=settings or lora.LoraSettings(),
         progress=progress,
