@@ -57,6 +57,12 @@ def _explained(model: str | Path) -> Iterator[None]:
         ) from error
 
 
+def prompt_ids(tokenizer: Any, messages: Any, *, tools: Any = None) -> list[int]:
+    """The token ids of a chat up to where the assistant speaks: what a model is asked with."""
+    encoded: Any = tokenizer.apply_chat_template(messages, tools=tools, add_generation_prompt=True, return_dict=True)
+    return list(encoded["input_ids"])
+
+
 def fingerprint(model: Any) -> str:
     """What a model's weights are known by: names, shapes and up to 4,096 values of each, evenly spaced.
 

@@ -92,10 +92,8 @@ def log_likelihood(adapter: Path, text: str) -> float:
     model = PeftModel.from_pretrained(base, adapter).eval()
     total = 0.0
     for asked in ASKED:
-        ids = tokenizer.apply_chat_template(said("user", asked) + said("assistant", text), return_dict=True)[
-            "input_ids"
-        ]
-        one = torch.tensor([ids])
+        chat = said("user", asked) + said("assistant", text)
+        one = torch.tensor([tokenizer.apply_chat_template(chat, return_dict=True)["input_ids"]])
         with torch.no_grad():
             scores = torch.log_softmax(model(input_ids=one).logits[:, :-1], -1).gather(-1, one[:, 1:, None])
         total += float(scores.sum())

@@ -27,9 +27,19 @@ from debate_plugin.progress import bar
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True))
 @click.option("--batch-size", type=click.IntRange(min=1))
 @click.option("--max-length", type=click.IntRange(min=1), help="Tokens of a row; longer rows are refused.")
+@click.option("--test-rows", type=Path, help="Rows set aside, whose questions must not be trained on.")
 @seed
 @as_json
-def train(method: str, rows: Path, out: Path, model: str, adapter: Path | None, as_json: bool, **settings: Any) -> None:
+def train(
+    method: str,
+    rows: Path,
+    out: Path,
+    model: str,
+    adapter: Path | None,
+    test_rows: Path | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Train a LoRA adapter: sft on chats, dpo on preferences, kto on labelled replies."""
     from debate_plugin.models import folder_of
 
@@ -48,7 +58,16 @@ def train(method: str, rows: Path, out: Path, model: str, adapter: Path | None, 
         else:
             from debate_plugin.training.kto import KtoSettings as Settings
             from debate_plugin.training.kto import train_kto as trainer
-        trained = trainer(folder, rows, out, adapter=adapter, settings=Settings(**chosen), progress=advance)
+        trained = trainer(
+            folder,
+            rows,
+            out,
+            adapter=adapter,
+            settings=Settings(**chosen),
+            progress=advance,
+            test_rows=test_rows,
+            told=lambda found: click.echo(found, err=True),
+        )
     if as_json:
         click.echo(json.dumps({**asdict(trained), "adapter": str(trained.adapter)}))
     else:

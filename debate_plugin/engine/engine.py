@@ -142,8 +142,7 @@ class Engine:
 
     def encode(self, messages: list[dict[str, str]]) -> tuple[int, ...]:
         """The token ids of a chat up to where the assistant speaks."""
-        encoded: Any = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
-        return tuple(encoded["input_ids"])
+        return tuple(pretrained.prompt_ids(self._tokenizer, messages))
 
     def submit(self, prompt: Prompt, *, adapter: str | None = None) -> Future[Completion]:
         """Queue a request.

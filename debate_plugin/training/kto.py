@@ -14,6 +14,7 @@ with needs("train"):
 
 from debate_plugin.files import unused
 from debate_plugin.training import lora
+from debate_plugin.training.preflight import Told
 from debate_plugin.training.rows import read_labelled
 
 
@@ -41,10 +42,15 @@ def train_kto(
     adapter: str | Path | None = None,
     settings: KtoSettings | None = None,
     progress: lora.Progress | None = None,
+    test_rows: str | Path | None = None,
+    told: Told | None = None,
 ) -> lora.Trained:
     """Train a new adapter on `model`, or continue `adapter`, and write it to the folder `out`.
 
     The reference is what training starts from, as for `train_preference`.
+
+    `told` is told what the preflight found, before training begins or is refused; the adapter's folder keeps it.
+    `test_rows` are rows set aside, whose questions must not be among the trained ones.
 
     Raises:
         ValueError: the output path is in use, or model, adapter or rows are not what they should be; rows of one
@@ -70,6 +76,8 @@ def train_kto(
         out=out,
         settings=settings,
         progress=progress,
+        test_rows=test_rows,
+        told=told,
         beta=settings.beta,
         # The rarer kind is weighed up to the other (section 4.2 of the paper wants them to count about alike).
         desirable_weight=settings.desirable_weight or max(1.0, bad / good),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from debate_plugin.files import appearing
 
 with needs("train"):
     import torch
-    from datasets import Dataset
+    from datasets import Dataset, Features, Json, List, Value
     from datasets.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from peft import LoraConfig, PeftModel, get_peft_model
     from transformers import PreTrainedTokenizerBase, TrainerCallback, set_seed
@@ -26,6 +27,7 @@ from debate_plugin import pretrained
 from debate_plugin.engine.sampling import context_tokens
 from debate_plugin.lineage import Base, Lineage, data_of, parent_of
 from debate_plugin.models import name_of
+from debate_plugin.training.preflight import Preflight, Told, preflight
 from debate_plugin.training.rows import Example
 
 Progress = Callable[[int, int], None]
@@ -41,13 +43,16 @@ class LoraSettings:
     learning_rate: float = 2e-4  # about ten times that of full fine-tuning (Schulman et al. 2025)
     epochs: float = 2.0
     batch_size: int = 16
-    max_length: int = 2048  # tokens of a row; longer rows are refused, never cut
+    max_length: int = 2048  # tokens of a row
+    most_cut: float = 0.0  # share of the rows that may be longer and are then cut: a cut reply has lost its end
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("rank", "alpha", "learning_rate", "epochs", "batch_size", "max_length"):
             if getattr(self, name) <= 0:
                 raise InputError(f"expected {name} above 0, got {getattr(self, name)}")
+        if not 0 <= self.most_cut <= 1:
+            raise InputError(f"expected a share from 0 to 1 as most_cut, got {self.most_cut}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,27 +89,31 @@ def load_policy(
     return policy, tokenizer, fingerprint
 
 
-def dataset_of(examples: list[Example], tokenizer: Any, max_length: int) -> Dataset:
-    """The examples as a dataset.
-
-    Raises:
-        InputError: a row is longer than `max_length` tokens; says how many are and how long the longest is.
-    """
-    lengths = [
+def lengths_of(examples: list[Example], tokenizer: Any) -> list[int]:
+    """The rows' lengths in tokens, of a pair that of its longer side."""
+    return [
         max(
-            len(tokenizer.apply_chat_template([*row["prompt"], *row[column]], return_dict=True)["input_ids"])
+            len(
+                tokenizer.apply_chat_template(
+                    [*row["prompt"], *row[column]],
+                    tools=json.loads(row["tools"]) if row.get("tools") else None,
+                    return_dict=True,
+                )["input_ids"]
+            )
             for column in row
-            if column not in ("prompt", "label")
+            if column in ("completion", "chosen", "rejected")
         )
         for row in examples
     ]
-    too_long = [length for length in lengths if length > max_length]
-    if too_long:
-        raise InputError(
-            f"expected rows of at most {max_length} tokens, {len(too_long)} of {len(examples)} are longer (the longest "
-            f"has {max(too_long)}); leave them out, or raise the limit if the model's context allows it"
-        )
-    return Dataset.from_list(examples)
+
+
+def dataset_of(examples: list[Example]) -> Dataset:
+    """The examples as a dataset; messages as JSON, since calls of different tools have different arguments."""
+    kinds = {"label": Value("bool"), "tools": Value("string")}
+    columns = {name: kinds.get(name, List(Json())) for row in examples for name in row}
+    return Dataset.from_list(
+        [{name: row.get(name) for name in columns} for row in examples], features=Features(columns)
+    )
 
 
 def fit(
@@ -119,6 +128,8 @@ def fit(
     out: Path,
     settings: LoraSettings,
     progress: Progress | None,
+    test_rows: str | Path | None,
+    told: Told | None,
     **config: Any,
 ) -> Trained:
     """Train with one of TRL's trainers and write the adapter; `config` is for its config class alone."""
@@ -130,11 +141,25 @@ def fit(
         trainer = trainer_class(
             model=policy,
             args=config_class(**_arguments(settings, work), max_length=longest, **config),
-            train_dataset=dataset_of(examples, tokenizer, longest),
+            train_dataset=dataset_of(examples),
             processing_class=tokenizer,
             callbacks=[ProgressCallback(progress)],
         )
         trainer.remove_callback(PrinterCallback)  # standard output belongs to the caller
+        found = preflight(
+            method=method,
+            trainer=trainer,
+            examples=examples,
+            lengths=lengths_of(examples, tokenizer),
+            longest=longest,
+            most_cut=settings.most_cut,
+            tokenizer=tokenizer,
+            rows=rows,
+            test_rows=test_rows,
+        )
+        if told is not None:
+            told(found)
+        found.refuse()
         result = trainer.train()
     trained = Trained(
         adapter=out,
@@ -153,7 +178,7 @@ def fit(
         metrics={"loss": trained.loss, "steps": trained.steps, "seconds": trained.seconds},
         versions={name: version(name) for name in ("debate-plugin", "torch", "transformers", "peft", "trl")},
     )
-    save_adapter(policy, tokenizer, lineage, out)
+    save_adapter(policy, tokenizer, lineage, found, out)
     return trained
 
 
@@ -189,12 +214,15 @@ def _arguments(settings: LoraSettings, work: str) -> dict[str, Any]:
     }
 
 
-def save_adapter(policy: PeftModel, tokenizer: PreTrainedTokenizerBase, lineage: Lineage, out: Path) -> None:
+def save_adapter(
+    policy: PeftModel, tokenizer: PreTrainedTokenizerBase, lineage: Lineage, found: Preflight, out: Path
+) -> None:
     """Write the adapter folder; it appears when it is complete."""
     with appearing(out) as unfinished:
         policy.save_pretrained(str(unfinished), selected_adapters=["default"])
         tokenizer.save_pretrained(str(unfinished))
         lineage.write(unfinished)
+        found.write(unfinished)
 
 
 class ProgressCallback(TrainerCallback):

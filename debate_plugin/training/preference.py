@@ -13,6 +13,7 @@ with needs("train"):
 
 from debate_plugin.files import unused
 from debate_plugin.training import lora
+from debate_plugin.training.preflight import Told
 from debate_plugin.training.rows import read_preferences
 
 
@@ -34,11 +35,16 @@ def train_preference(
     adapter: str | Path | None = None,
     settings: PreferenceSettings | None = None,
     progress: lora.Progress | None = None,
+    test_rows: str | Path | None = None,
+    told: Told | None = None,
 ) -> lora.Trained:
     """Train a new adapter on `model`, or continue `adapter`, and write it to the folder `out`.
 
     The reference is what training starts from: the base for a new adapter, a frozen copy of `adapter` otherwise (TRL
     makes that copy beside the trained one).
+
+    `told` is told what the preflight found, before training begins or is refused; the adapter's folder keeps it.
+    `test_rows` are rows set aside, whose questions must not be among the trained ones.
 
     Raises:
         ValueError: the output path is in use, or model, adapter or rows are not what they should be.
@@ -56,6 +62,8 @@ def train_preference(
         out=out,
         settings=settings,
         progress=progress,
+        test_rows=test_rows,
+        told=told,
         beta=settings.beta,
         loss_type=[settings.loss_type],
     )

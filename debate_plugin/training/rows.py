@@ -23,11 +23,11 @@ def read_sft(path: str | Path) -> list[Example]:
     def example(row: Mapping[str, Any]) -> Example | None:
         prompt, completion = row.get("prompt"), row.get("completion")
         if _is_chat(prompt) and _is_chat(completion) and "label" not in row:
-            return {"prompt": list(prompt or ()), "completion": list(completion or ())}
+            return {"prompt": list(prompt or ()), "completion": list(completion or ()), **_tools(row)}
         messages: Any = row.get("messages")
         if not _is_chat(messages) or len(messages) < 2 or messages[-1]["role"] != "assistant":
             return None
-        return {"prompt": messages[:-1], "completion": messages[-1:]}
+        return {"prompt": messages[:-1], "completion": messages[-1:], **_tools(row)}
 
     return _read(path, example, "'prompt' and 'completion', or 'messages' that end with the assistant's,")
 
@@ -43,7 +43,7 @@ def read_preferences(path: str | Path) -> list[Example]:
         columns = {name: row.get(name) for name in ("prompt", "chosen", "rejected")}
         if not all(_is_chat(value) for value in columns.values()):
             return None
-        return {name: list(value or ()) for name, value in columns.items()}
+        return {**{name: list(value or ()) for name, value in columns.items()}, **_tools(row)}
 
     return _read(path, example, "'prompt', 'chosen' and 'rejected' message lists")
 
@@ -59,9 +59,15 @@ def read_labelled(path: str | Path) -> list[Example]:
         prompt, completion, label = row.get("prompt"), row.get("completion"), row.get("label")
         if not (_is_chat(prompt) and _is_chat(completion) and isinstance(label, bool)):
             return None
-        return {"prompt": prompt, "completion": completion, "label": label}
+        return {"prompt": prompt, "completion": completion, "label": label, **_tools(row)}
 
     return _read(path, example, "'prompt' and 'completion' message lists and a 'label'")
+
+
+def _tools(row: Mapping[str, Any]) -> Example:
+    """The row's tools as JSON, which is how TRL takes them."""
+    tools = row.get("tools")
+    return {} if not tools else {"tools": tools if isinstance(tools, str) else json.dumps(tools)}
 
 
 def _is_chat(value: Any) -> bool:
@@ -71,7 +77,7 @@ def _is_chat(value: Any) -> bool:
         and bool(value)
         and all(isinstance(one, dict) for one in value)
         and all(isinstance(one.get("role"), str) and isinstance(one.get("content"), str) for one in value)
-        and bool(value[-1]["content"].strip())
+        and bool(value[-1]["content"].strip() or value[-1].get("tool_calls"))
     )
 
 
