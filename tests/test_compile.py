@@ -353,3 +353,14 @@ async def test_the_prompt_of_a_chat_ends_where_loss_begins() -> None:
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="expected a"):
         Compilation(rule=final_answer, **wrong)
+
+
+async def test_a_chat_in_which_nothing_is_learnt_is_refused(tmp_path: Path) -> None:
+    def silent(transcript: Transcript) -> list[Row]:
+        made = final_answer(transcript)
+        assert not isinstance(made, NoRow)
+        return [{**row, "messages": row["messages"][:1]} for row in made]
+
+    with pytest.raises(InputError, match="a reply that carries loss"):
+        compile_rows([await debated()], tmp_path / "rows.jsonl", Compilation(rule=silent))
+    assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,8 @@ from typing import Any, Literal, NotRequired, TypedDict, final
 
 from debate_plugin.chat import Message
 from debate_plugin.conversation import Conversation
-from debate_plugin.transcript import Transcript, said
+from debate_plugin.errors import InputError
+from debate_plugin.transcript import Transcript
 from debate_plugin.turns import Reply
 
 
@@ -64,7 +65,7 @@ class PreferenceRow(TypedDict):
 
 @final
 class LabelledRow(TypedDict):
-    """One continuation, and whether it is a good one (KTO)."""
+    """One said, and whether it is a good one (KTO)."""
 
     prompt: list[Message]
     completion: list[Message]
@@ -106,7 +107,9 @@ def prompt_of(row: Row) -> Sequence[Message]:
     """The messages before anything that is trained on."""
     if "messages" not in row:
         return row["prompt"]
-    first = next(place for place, message in enumerate(row["messages"]) if message.get("loss"))
+    first = next((place for place, message in enumerate(row["messages"]) if message.get("loss")), None)
+    if first is None:
+        raise InputError("expected a chat with a reply that carries loss, the rule made one without; set its `loss`")
     return row["messages"][:first]
 
 
@@ -146,11 +149,6 @@ def tools_of(transcript: Transcript, *replies: Reply) -> list[dict[str, Any]]:
         tool["function"]["name"]: tool for reply in replies for tool in transcript.described(reply).tools if reply.tools
     }
     return list(tools.values())
-
-
-def continuation(reply: Reply) -> list[Message]:
-    """What an agent said in a turn, its tool calls and their results included."""
-    return said(reply)
 
 
 def provenance(transcript: Transcript, rule: str, *replies: Reply, part: str = "", remark: str = "") -> Provenance:

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from debate_plugin.dataset.rows import LabelledRow, NoRow, continuation, provenance, tools_of
+from debate_plugin.dataset.rows import LabelledRow, NoRow, provenance, tools_of
 from debate_plugin.dataset.standing import standing
-from debate_plugin.transcript import Transcript
+from debate_plugin.transcript import Transcript, said
 
 
 def binary(transcript: Transcript) -> list[LabelledRow] | NoRow:
@@ -21,7 +21,7 @@ def binary(transcript: Transcript) -> list[LabelledRow] | NoRow:
     return [
         {
             "prompt": transcript.messages(opening),
-            "completion": continuation(opening),
+            "completion": said(opening),
             "label": debate.agrees(opening),
             "tools": tools_of(transcript, opening),
             "provenance": provenance(transcript, "binary", opening),

@@ -7,9 +7,9 @@
 
 from __future__ import annotations
 
-from debate_plugin.dataset.rows import ChatRow, NoRow, continuation, provenance, tools_of, with_losses
+from debate_plugin.dataset.rows import ChatRow, NoRow, provenance, tools_of, with_losses
 from debate_plugin.dataset.standing import Standing, standing
-from debate_plugin.transcript import Transcript
+from debate_plugin.transcript import Transcript, said
 from debate_plugin.turns import Reply
 
 
@@ -40,7 +40,7 @@ def _row(debate: Standing, trace: list[Reply], all_turns: bool) -> ChatRow | Non
     spoken = [reply for reply in trace if reply.text is not None]
     part = "kept" if debate.agrees(trace[0]) else "corrected"
     transcript = debate.transcript
-    messages = with_losses(transcript.messages(trace[-1]), continuation(trace[-1]), loss=[True])
+    messages = with_losses(transcript.messages(trace[-1]), said(trace[-1]), loss=[True])
     if part == "kept" or all_turns:
         carries = iter(all_turns or debate.agrees(reply) for reply in spoken for _ in _own(reply))
         for message in messages:
@@ -54,4 +54,4 @@ def _row(debate: Standing, trace: list[Reply], all_turns: bool) -> ChatRow | Non
 
 
 def _own(reply: Reply) -> list[object]:
-    return [message for message in continuation(reply) if message["role"] == "assistant"]
+    return [message for message in said(reply) if message["role"] == "assistant"]

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from debate_plugin.dataset.rows import ChatRow, NoRow, continuation, provenance, tools_of, with_losses
+from debate_plugin.dataset.rows import ChatRow, NoRow, provenance, tools_of, with_losses
 from debate_plugin.dataset.standing import standing
-from debate_plugin.transcript import Transcript
+from debate_plugin.transcript import Transcript, said
 
 
 def generator(transcript: Transcript, *, agent: str | None = None) -> list[ChatRow] | NoRow:
@@ -21,7 +21,7 @@ def generator(transcript: Transcript, *, agent: str | None = None) -> list[ChatR
         return NoRow(f"no debater {agent!r}")
     rows: list[ChatRow] = [
         {
-            "messages": with_losses(transcript.messages(opening), continuation(opening), loss=[True]),
+            "messages": with_losses(transcript.messages(opening), said(opening), loss=[True]),
             "tools": tools_of(transcript, opening),
             "provenance": provenance(transcript, "generator", opening),
         }

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from statistics import fmean
 
-from debate_plugin.dataset.rows import NoRow, PreferenceRow, continuation, provenance, tools_of
-from debate_plugin.transcript import Transcript
+from debate_plugin.dataset.rows import NoRow, PreferenceRow, provenance, tools_of
+from debate_plugin.transcript import Transcript, said
 from debate_plugin.turns import Reply
 
 
@@ -47,8 +47,8 @@ def judged(transcript: Transcript, *, rho: float = 0.0) -> list[PreferenceRow] |
     return [
         {
             "prompt": prompt,
-            "chosen": continuation(chosen),
-            "rejected": continuation(rejected),
+            "chosen": said(chosen),
+            "rejected": said(rejected),
             "tools": tools_of(transcript, chosen, rejected),
             "provenance": provenance(transcript, "judged", chosen, rejected),
         }

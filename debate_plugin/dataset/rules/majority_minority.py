@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 from typing import Literal
 
-from debate_plugin.dataset.rows import NoRow, PreferenceRow, continuation, provenance, tools_of
+from debate_plugin.dataset.rows import NoRow, PreferenceRow, provenance, tools_of
 from debate_plugin.dataset.standing import standing
-from debate_plugin.transcript import Transcript
+from debate_plugin.transcript import Transcript, said
 
 
 def majority_minority(
@@ -48,8 +48,8 @@ def majority_minority(
     rows: list[PreferenceRow] = [
         {
             "prompt": prompts[chosen.turn.agent],
-            "chosen": continuation(chosen),
-            "rejected": continuation(rejected),
+            "chosen": said(chosen),
+            "rejected": said(rejected),
             "tools": tools_of(transcript, chosen, rejected),
             "provenance": provenance(transcript, "majority_minority", chosen, rejected),
         }

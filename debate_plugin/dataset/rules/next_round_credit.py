@@ -9,9 +9,9 @@ corrected traces.
 from __future__ import annotations
 
 from debate_plugin.answers import same_answer
-from debate_plugin.dataset.rows import LabelledRow, NoRow, continuation, provenance, tools_of
+from debate_plugin.dataset.rows import LabelledRow, NoRow, provenance, tools_of
 from debate_plugin.dataset.standing import Standing, standing
-from debate_plugin.transcript import Transcript
+from debate_plugin.transcript import Transcript, said
 from debate_plugin.turns import Reply
 
 
@@ -39,7 +39,7 @@ def next_round_credit(transcript: Transcript) -> list[LabelledRow] | NoRow:
                 rows.append(
                     {
                         "prompt": transcript.messages(reply),
-                        "completion": continuation(reply),
+                        "completion": said(reply),
                         "label": credit > 0,
                         "tools": tools_of(transcript, reply),
                         "provenance": provenance(transcript, "next_round_credit", reply),

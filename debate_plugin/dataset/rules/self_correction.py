@@ -8,9 +8,9 @@ The pairs are those of Multiagent Finetuning's corrected traces (2025, section 3
 
 from __future__ import annotations
 
-from debate_plugin.dataset.rows import NoRow, PreferenceRow, continuation, provenance, tools_of
+from debate_plugin.dataset.rows import NoRow, PreferenceRow, provenance, tools_of
 from debate_plugin.dataset.standing import standing
-from debate_plugin.transcript import Transcript
+from debate_plugin.transcript import Transcript, said
 
 
 def self_correction(transcript: Transcript, *, agent: str | None = None) -> list[PreferenceRow] | NoRow:
@@ -33,8 +33,8 @@ def self_correction(transcript: Transcript, *, agent: str | None = None) -> list
         rows.append(
             {
                 "prompt": transcript.messages(wrong),
-                "chosen": continuation(right),
-                "rejected": continuation(wrong),
+                "chosen": said(right),
+                "rejected": said(wrong),
                 "tools": tools_of(transcript, wrong, right),
                 "provenance": provenance(transcript, "self_correction", right, wrong),
             }
