@@ -7,7 +7,7 @@ from typing import Any
 
 from autogen_agentchat.agents import AssistantAgent, SocietyOfMindAgent
 from autogen_agentchat.base import ChatAgent, Team
-from autogen_agentchat.teams import BaseGroupChat
+from autogen_agentchat.teams import BaseGroupChat, RoundRobinGroupChat, SelectorGroupChat, Swarm
 from autogen_agentchat.teams._group_chat._base_group_chat_manager import BaseGroupChatManager
 from autogen_agentchat.teams._group_chat._chat_agent_container import ChatAgentContainer
 from autogen_agentchat.teams._group_chat._events import (
@@ -33,8 +33,10 @@ __all__ = [
     "SequentialRoutedAgent",
     "SerializableException",
     "abort",
+    "all_hear",
     "members",
     "model_named",
+    "remembers_nothing",
     "renew",
     "system_messages",
     "tool_schemas",
@@ -106,6 +108,18 @@ def members(team: ChatAgent | Team) -> Sequence[ChatAgent | Team]:
     """Who is in a group chat, or in an agent that speaks for one; nobody where there is no telling."""
     inner = team._team if isinstance(team, SocietyOfMindAgent) else getattr(team, "team", team)
     return inner._participants if isinstance(inner, BaseGroupChat) else ()
+
+
+def all_hear(team: ChatAgent | Team) -> bool:
+    """Whether it is one assistant, or a group chat of assistants in which one speaks at a time and all hear it."""
+    if isinstance(team, RoundRobinGroupChat | SelectorGroupChat | Swarm):
+        return all(isinstance(one, ChatAgent) and not members(one) for one in team._participants)
+    return isinstance(team, AssistantAgent)
+
+
+async def remembers_nothing(agent: ChatAgent | Team) -> bool:
+    """Whether an assistant's context is empty; other agents have none that can be seen."""
+    return not isinstance(agent, AssistantAgent) or not await agent.model_context.get_messages()
 
 
 def system_messages(agent: AssistantAgent) -> list[str]:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
+
 from debate_plugin.errors import InputError
 from debate_plugin.files import appearing
-from debate_plugin.record import Kind, read
+from debate_plugin.record import Kind, Record, read
 from debate_plugin.store import Store
 
 _KINDS: tuple[Kind, ...] = ("debate", "conversation")
@@ -54,13 +56,21 @@ def import_records(store: Store, path: str | Path, *, progress: Callable[[int], 
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     try:
-                        record = read(line)
+                        is_new = store.add(_whole(line))
                     except InputError as error:
+                        if isinstance(error.__cause__, OperationalError):
+                            raise  # it is the store that fails, not the line
                         unreadable.append((number, str(error)))
                     else:
-                        is_new = store.add(record)
                         added, there_already = added + is_new, there_already + (not is_new)
                 progress(number)
     except OSError as error:
         raise InputError(f"expected a readable file of records, {path} could not be read ({error})") from error
     return Imported(added=added, there_already=there_already, unreadable=tuple(unreadable))
+
+
+def _whole(line: str) -> Record:
+    record = read(line)
+    if not record.id:
+        raise InputError("expected a record with an id, got an empty one")
+    return record

@@ -34,6 +34,7 @@ class Conversation(BaseModel):
     run: str
     settings: dict[str, Any]  # what the recorder was told of models and sampling
     participants: dict[str, Participant]  # empty where the recorder was not told whose stream it is
+    everybody_hears: bool = False  # all that an agent was shown is here: one agent, or a chat that all hear, begun anew
     messages: tuple[Said, ...]  # in the order in which they came; streamed pieces of a message are not in it
     unfinished: dict[str, str]  # by source, the pieces of a message that did not come to its end
     end: End  # left: whoever read the stream did not read it to its end

@@ -202,6 +202,7 @@ class Moderator(OfKnownHandlers, BaseGroupChatManager):
             attempts=answer.attempts,
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
+            composed=answer.composed,
             thought=answer.thought,
             seconds=answer.seconds,
         )

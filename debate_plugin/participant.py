@@ -11,8 +11,9 @@ from autogen_core.models import ChatCompletionClient
 from autogen_core.tools import ToolSchema
 from pydantic import BaseModel
 
-from debate_plugin._autogen import members, model_named, system_messages, tool_schemas
+from debate_plugin._autogen import all_hear, members, model_named, remembers_nothing, system_messages, tool_schemas
 from debate_plugin.pair import Pair
+from debate_plugin.question import storable
 from debate_plugin.stateless_agent import StatelessAgent
 
 
@@ -23,6 +24,7 @@ class Participant(BaseModel):
     model: str | None = None  # by the name that its client asks for; a server's adapters are such names
     adapter: str | None = None  # of the in-process engine
     tools: tuple[dict[str, Any], ...] = ()  # as OpenAI's function schemas
+    is_assistant: bool = False  # an `AssistantAgent`, whose context holds what was said and heard
 
 
 def participants(*seated: ChatAgent | Team) -> dict[str, Participant]:
@@ -33,6 +35,11 @@ def participants(*seated: ChatAgent | Team) -> dict[str, Participant]:
 def everybody(team: ChatAgent | Team) -> dict[str, Participant]:
     """The agents of a team, those of the teams in it too."""
     return participants(*_leaves(team))
+
+
+async def is_heard_by_all(team: ChatAgent | Team) -> bool:
+    """Whether all that its agents will be shown goes by in its stream: one speaks, all hear, and nothing was before."""
+    return all_hear(team) and all([await remembers_nothing(agent) for agent in _leaves(team)])
 
 
 def speakers(seated: ChatAgent | Team) -> tuple[ChatAgent | Team, ...]:
@@ -54,10 +61,11 @@ def _described(agent: ChatAgent | Team) -> Participant:
     if isinstance(client, ChatCompletionClient):
         spoken_with = {"model": model_named(client), "adapter": getattr(client, "adapter", None)}
     if isinstance(agent, StatelessAgent):
-        return Participant(system_message=agent.system_message, **spoken_with)
+        return Participant(system_message=storable(agent.system_message), **spoken_with)
     if isinstance(agent, AssistantAgent):
         return Participant(
-            system_message="\n\n".join(system_messages(agent)) or None,
+            system_message=storable("\n\n".join(system_messages(agent))) or None,
+            is_assistant=True,
             tools=tuple(_function(schema) for schema in tool_schemas(agent)),
             **spoken_with,
         )

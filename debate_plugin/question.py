@@ -33,6 +33,9 @@ class Question:
     licence: str | None = None  # of that source
 
     def __post_init__(self) -> None:
+        for name in ("id", "text", "reference", "source", "licence"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, storable(value))
         if not self.text.strip():
             raise InputError(f"question {self.id!r} has no text; give it some or leave it out")
         if self.kind not in get_args(AnswerKind):

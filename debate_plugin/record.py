@@ -7,8 +7,6 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import ValidationError
-
 from debate_plugin.conversation import Conversation
 from debate_plugin.errors import InputError
 from debate_plugin.transcript import SCHEMA_VERSION, Transcript, upgraded
@@ -52,8 +50,12 @@ def read(text: str) -> Record:
             )
         if record["schema_version"] == 1:
             record = upgraded(record)
-        return _model(str(record.get("kind"))).model_validate(record, strict=False)
-    except (ValidationError, json.JSONDecodeError, KeyError, TypeError, UnicodeError, RecursionError) as error:
+        found = _model(str(record.get("kind"))).model_validate(record, strict=False)
+        written(found)  # what can be read must be possible to write
+        return found
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # all that text can break
         first_line = str(error).splitlines()[0]
         raise InputError(f"expected a whole record, got a damaged one ({first_line})") from error
 

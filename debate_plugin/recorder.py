@@ -9,6 +9,7 @@ A decided debate is kept as a `Transcript`, everything else as a `Conversation`,
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 import uuid
@@ -23,7 +24,7 @@ from debate_plugin.conversation import Conversation, End, Said
 from debate_plugin.errors import InputError, told
 from debate_plugin.listener import VERSIONS, Listener
 from debate_plugin.messages import DebateDecided, DebateStarted
-from debate_plugin.participant import everybody
+from debate_plugin.participant import everybody, is_heard_by_all
 from debate_plugin.question import storable
 from debate_plugin.record import Record
 from debate_plugin.store import Store
@@ -35,16 +36,25 @@ _logger = logging.getLogger(__name__)
 class Recorder:
     """Keeps what is said in a store; one recorder serves any number of teams at once.
 
-    `settings` are noted with each record: models, sampling, whatever its reader should know.
+    `settings` are noted with each record: models, sampling, whatever its reader should know; plain data.
 
     What the store cannot take (a full disk, say) ends nobody's run: an error is logged, the record waits in `unsaved`,
     and it is tried again with the next one, or by `save`.
+
+    Raises:
+        InputError: the settings cannot be written as JSON, or the run's name is too long.
     """
 
     def __init__(self, store: Store, *, run: str = "default", settings: Mapping[str, Any] | None = None) -> None:
+        try:
+            noted = json.loads(json.dumps(_storable(settings or {})))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"expected settings that can be written as JSON, got others ({error})") from error
+        if len(run) > 200:
+            raise InputError(f"expected a run name of at most 200 characters, got {len(run)}")
         self._store = store
-        self._run = run
-        self._settings = dict(settings or {})
+        self._run = storable(run).replace("\x00", "?")
+        self._settings: dict[str, Any] = noted
         self.unsaved: list[Record] = []
 
     async def record(
@@ -55,7 +65,7 @@ class Recorder:
         `of` is whose stream it is: then system messages, models and tools are noted too.
         """
         listener = Listener(run=self._run, settings=self._settings)
-        heard = _Run()
+        heard = _Run(everybody_hears=of is not None and await is_heard_by_all(of))
         try:
             async for item in stream:
                 transcript = listener.hear(item)
@@ -75,10 +85,12 @@ class Recorder:
         else:
             heard.end = "finished"
         finally:
-            if isinstance(stream, AsyncGenerator):
-                await stream.aclose()  # whoever leaves this stream leaves that one
-            if not heard.is_one_debate:
-                self._keep(heard.conversation(self._run, self._settings, of))
+            try:
+                if isinstance(stream, AsyncGenerator):
+                    await stream.aclose()  # whoever leaves this stream leaves that one
+            finally:
+                if not heard.is_one_debate:
+                    self._keep(heard.conversation(self._run, self._settings, of))
 
     def save(self) -> None:
         """Try again to keep what could not be kept.
@@ -86,22 +98,30 @@ class Recorder:
         Raises:
             InputError: the store still cannot take it.
         """
-        while self.unsaved:
-            self._store.add(self.unsaved[0])
-            self.unsaved.pop(0)
+        waiting, self.unsaved = self.unsaved, []
+        failure: Exception | None = None
+        for record in waiting:
+            try:
+                self._store.add(record)
+            except Exception as error:  # what one record breaks on must not keep the others out
+                self.unsaved.append(record)
+                failure = error
+        if failure is not None:
+            raise failure
 
     def _keep(self, record: Record) -> None:
         self.unsaved.append(record)
         try:
             self.save()
-        except InputError as error:
+        except Exception as error:  # it is somebody else's run that this would end
             _logger.error("%d records wait to be saved: %s", len(self.unsaved), error)
 
 
 class _Run:
     """What one stream has said so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, everybody_hears: bool) -> None:
+        self._everybody_hears = everybody_hears
         self.end: End = "left"
         self.error: str | None = None
         self._started, self._clock = datetime.now(UTC), time.monotonic()
@@ -157,12 +177,13 @@ class _Run:
             run=run,
             settings=dict(settings),
             participants=everybody(of) if of is not None else {},
+            everybody_hears=self._everybody_hears,
             messages=tuple(
                 Said(seconds=round(seconds, 3), message=_storable(message.dump())) for seconds, message in self._said
             ),
             unfinished={source: storable("".join(pieces)) for source, pieces in self._pieces.items()},
             end=self.end,
-            stop_reason=self._stop_reason,
+            stop_reason=storable(self._stop_reason) if self._stop_reason is not None else None,
             error=self.error,
             debates=tuple(self._decided),
             prompt_tokens=self._tokens[0],

@@ -6,6 +6,7 @@ Older schemas are brought up to date by the revisions in `migrations/`; the tabl
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from sqlalchemy import (
@@ -27,6 +28,7 @@ from sqlalchemy import (
 from debate_plugin.errors import InputError, MissingExtraError
 
 HEAD = "0003"  # the last revision
+VERSION_TABLE = "debate_plugin_version"  # another program may have an `alembic_version` in the same database
 
 _METADATA = MetaData()
 TRANSCRIPTS = Table(
@@ -56,6 +58,11 @@ UNFINISHED = Table(
 _LOCK = 0x6465_6261_7465  # any number, the same in all our processes
 
 
+def without_password(place: str) -> str:
+    """The place as it may be shown."""
+    return re.sub(r"(://[^/@:]*):[^@]*@", r"\1:***@", place)
+
+
 def opened(place: str, *, create: bool) -> Engine:
     """The database behind a path or URL, with our tables in it; nothing is changed in another program's.
 
@@ -64,6 +71,7 @@ def opened(place: str, *, create: bool) -> Engine:
         MissingExtraError: the database's driver is not installed.
     """
     database = _connectable(place, create=create)
+    place = without_password(place)
     try:
         if database.dialect.name == "sqlite":
             event.listen(database, "connect", _wait_for_other_writers)
@@ -82,6 +90,8 @@ def _connectable(place: str, *, create: bool) -> Engine:
         else:
             file = place
             database = create_engine(URL.create("sqlite", database=place))
+    except ValueError as error:  # a port that is no number
+        raise InputError(f"expected a database URL, {without_password(place)} is none ({error})") from error
     except ImportError as error:
         raise MissingExtraError(
             f"expected the driver of {place.partition(':')[0]}, which is not installed ({error}); "
@@ -133,15 +143,21 @@ def _revision(database: Engine | Connection, place: str) -> str | None:
     """
     found = inspect(database)
     if not found.has_table(TRANSCRIPTS.name):
+        others = found.get_table_names()
+        if others and found.dialect.name == "sqlite":  # a file is one program's; a server's database may be many's
+            raise InputError(
+                f"expected a store at {place}, found no transcripts in it but another program's {others[0]!r}; use "
+                "another file"
+            )
         return None
     columns = {column["name"] for column in found.get_columns(TRANSCRIPTS.name)}
     if not columns >= set(TRANSCRIPTS.c.keys()):
         raise InputError(
             f"expected a store of debates at {place}, its table 'transcripts' is another program's; use another"
         )
-    if not found.has_table("alembic_version"):  # from before revisions were noted
+    if not found.has_table(VERSION_TABLE):  # from before revisions were noted
         return "0002" if found.has_table(UNFINISHED.name) else "0001"
-    query = text("SELECT version_num FROM alembic_version")
+    query = text(f"SELECT version_num FROM {VERSION_TABLE}")
     if isinstance(database, Connection):
         revision = database.execute(query).scalar_one_or_none()
     else:
@@ -163,7 +179,7 @@ def _migrate(connection: Connection, place: str) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
     revision = _revision(connection, place)  # another process may have migrated in the meantime
-    if revision is not None and not inspect(connection).has_table("alembic_version"):
+    if revision is not None and not inspect(connection).has_table(VERSION_TABLE):
         command.stamp(config, revision)
     command.upgrade(config, "head")
 

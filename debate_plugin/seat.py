@@ -24,6 +24,7 @@ from autogen_agentchat.messages import (
     ThoughtEvent,
     ToolCallExecutionEvent,
     ToolCallRequestEvent,
+    ToolCallSummaryMessage,
 )
 from autogen_core import CancellationToken, MessageContext, rpc, trace_invoke_agent_span
 from autogen_core.models import RequestUsage
@@ -78,6 +79,7 @@ class TurnAnswer(BaseModel):
     failure: str | None = None
     speaker: str | None = None
     tools: tuple[ToolUse, ...] = ()
+    composed: bool = False
     thought: str | None = None
     attempts: int = 1
     seconds: float | None = None
@@ -244,7 +246,8 @@ class Seat(OfKnownHandlers, ChatAgentContainer):
             place=request.place,
             text=said.to_model_text(),
             speaker=said.source if said.source != agent.name else None,
-            tools=tools.used,
+            tools=tools.used_by(said.source),
+            composed=isinstance(said, ToolCallSummaryMessage),
             thought="\n\n".join(thoughts) or None,
             prompt_tokens=used.prompt_tokens,
             completion_tokens=used.completion_tokens,
@@ -294,12 +297,14 @@ class _Tools:
     def __init__(self) -> None:
         self._steps = 0
         self._uses: dict[tuple[int, str], ToolUse] = {}  # some servers use an id again in a later step
+        self._callers: dict[tuple[int, str], str] = {}
 
     def see(self, item: object) -> None:
         match item:
             case ToolCallRequestEvent():
                 self._steps += 1
                 for call in item.content:
+                    self._callers[self._steps, call.id] = item.source
                     self._uses[self._steps, call.id] = ToolUse(
                         step=self._steps, id=call.id, name=call.name, arguments=storable(call.arguments)
                     )
@@ -311,9 +316,9 @@ class _Tools:
             case _:
                 pass
 
-    @property
-    def used(self) -> tuple[ToolUse, ...]:
-        return tuple(self._uses.values())
+    def used_by(self, speaker: str) -> tuple[ToolUse, ...]:
+        """What the one who replied called; in a team others may have called tools too."""
+        return tuple(use for key, use in self._uses.items() if self._callers[key] == speaker)
 
 
 def _from_inside(item: BaseAgentEvent | BaseChatMessage) -> BaseAgentEvent | BaseChatMessage:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Engine, bindparam, delete, func, insert, literal, select
+from sqlalchemy import Engine, bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from debate_plugin.conversation import Conversation
 from debate_plugin.errors import InputError
 from debate_plugin.record import Kind, Record, Unreadable, read, written
-from debate_plugin.schema import CONVERSATIONS, TRANSCRIPTS, UNFINISHED, opened
+from debate_plugin.schema import CONVERSATIONS, TRANSCRIPTS, UNFINISHED, opened, without_password
 from debate_plugin.transcript import Transcript
 
 _PAGE = 200  # records read at a time
@@ -25,6 +25,7 @@ _TEXTS = {"debate": TRANSCRIPTS.c.transcript, "conversation": CONVERSATIONS.c.co
 _ADD = {kind: insert(table) for kind, table in _TABLES.items()}
 _KEEP = insert(UNFINISHED)
 _FORGET = delete(UNFINISHED).where(UNFINISHED.c.id == bindparam("of"))
+_CHANGE = update(UNFINISHED).where(UNFINISHED.c.id == bindparam("of")).values(state=bindparam("state"))
 _KEPT = select(UNFINISHED.c.state).where(UNFINISHED.c.id == bindparam("of"))
 
 
@@ -61,7 +62,7 @@ class Store:
         if not str(place).strip():
             raise InputError("expected a SQLite file or a database URL, got an empty name; name the store")
         with _explained(str(place)):
-            return cls(opened(str(place), create=create), str(place))
+            return cls(opened(str(place), create=create), without_password(str(place)))
 
     def add(self, record: Record) -> bool:
         """Commit a record; False where one of the same id is there already."""
@@ -83,9 +84,16 @@ class Store:
 
     def keep(self, id: str, state: str | None, *, run: str = "default") -> None:
         """Commit how far a debate has come, in place of what was kept of it before; None keeps nothing more."""
+        try:
+            self._keep(id, state, run)
+        except IntegrityError:  # another process was first to keep something of it
+            self._keep(id, state, run)
+
+    def _keep(self, id: str, state: str | None, run: str) -> None:
         with _explained(self._place), self._database.begin() as connection:
-            connection.execute(_FORGET, {"of": id})
-            if state is not None:
+            if state is None:
+                connection.execute(_FORGET, {"of": id})
+            elif connection.execute(_CHANGE, {"of": id, "state": state}).rowcount == 0:
                 connection.execute(_KEEP, {"id": id, "state": state, "run": run})
 
     def kept(self, id: str) -> str | None:
@@ -154,9 +162,11 @@ class Store:
 
         That order does not depend on who finished first. Memory stays constant: they are read a page at a time.
         """
-        table, after = _TABLES[kind], ""
+        table, after = _TABLES[kind], None
         while True:
-            query = select(table.c.id, _TEXTS[kind]).where(table.c.id > after)
+            query = select(table.c.id, _TEXTS[kind])
+            if after is not None:
+                query = query.where(table.c.id > after)
             if run is not None:
                 query = query.where(table.c.run == run)
             with _explained(self._place), self._database.connect() as connection:
@@ -208,7 +218,8 @@ class Store:
 
 @contextmanager
 def _explained(place: str) -> Iterator[None]:
-    """What the database complains of, in one line that names the store."""
+    """What the database complains of, in one line that names the store, and no password."""
+    place = without_password(place)
     try:
         yield
     except IntegrityError:

@@ -55,6 +55,10 @@ class Transcript(BaseModel):
         """Who said it."""
         return self.participants.get(reply.speaker or reply.turn.agent, _UNKNOWN)
 
+    def knows(self, reply: Reply) -> bool:
+        """Whether the chat that the speaker saw is known; a team's members see what the team makes of a turn."""
+        return reply.speaker is None or reply.speaker in self.participants
+
     def messages(self, reply: Reply) -> list[Message]:
         """The chat the agent of this reply was shown, its own earlier turns and their tool calls included.
 
@@ -70,7 +74,9 @@ class Transcript(BaseModel):
                     break
                 if earlier.text is not None:
                     shown.append({"role": "user", "content": earlier.turn.prompt})
-                    shown += said(earlier)
+                    # Who takes over in a seat is shown what the other said, not how it came to it.
+                    own = earlier.speaker == reply.speaker
+                    shown += said(earlier) if own else [{"role": "assistant", "content": earlier.text}]
         shown.append({"role": "user", "content": reply.turn.prompt})
         return shown
 
@@ -87,7 +93,10 @@ _UNKNOWN = Participant()
 
 
 def said(reply: Reply) -> list[Message]:
-    """What an agent added to its chat with a reply: calls of tools and their results, step by step, then the text."""
+    """What an agent added to its chat with a reply: calls of tools and their results, step by step, then the text.
+
+    A text that AutoGen composed of the results is not in the agent's chat.
+    """
     messages: list[Message] = []
     for _, uses in groupby(reply.tools, key=lambda use: use.step):
         step = list(uses)
@@ -99,7 +108,8 @@ def said(reply: Reply) -> list[Message]:
         messages += [
             {"role": "tool", "tool_call_id": use.id, "name": use.name, "content": use.result or ""} for use in step
         ]
-    messages.append({"role": "assistant", "content": reply.text or ""})
+    if not reply.composed:
+        messages.append({"role": "assistant", "content": reply.text or ""})
     return messages
 
 

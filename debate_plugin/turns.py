@@ -56,6 +56,7 @@ class Reply:
     failed: bool = False  # the agent raised or took too long; the abstention says what
     speaker: str | None = None  # who in the seat said it: a pair's critic, a team's member; None for the agent itself
     tools: tuple[ToolUse, ...] = ()
+    composed: bool = False  # the text was put together from the results of tools: no model wrote it
     thought: str | None = None  # what a reasoning model let be seen of its thinking
     attempts: int = 1
     seconds: float | None = None  # of the last attempt

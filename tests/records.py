@@ -52,13 +52,13 @@ def product(a: int, b: int) -> int:
     return a * b
 
 
-def calling(*replies: str) -> ReplayChatCompletionClient:
-    """A model that calls `product` before its first reply."""
+def calling(*replies: str, calls: bool = True) -> ReplayChatCompletionClient:
+    """A model that can call tools, and calls `product` before its first reply if `calls` is set."""
     call = FunctionCall(id="call1", name="product", arguments='{"a": 4, "b": 5}')
-    calls = CreateResult(finish_reason="function_calls", content=[call], usage=NOTHING, cached=False)
+    first = CreateResult(finish_reason="function_calls", content=[call], usage=NOTHING, cached=False)
     texts = [CreateResult(finish_reason="stop", content=text, usage=NOTHING, cached=False) for text in replies]
     info = ModelInfo(vision=False, function_calling=True, json_output=False, family="unknown", structured_output=False)
-    return ReplayChatCompletionClient([calls, *texts], model_info=info)
+    return ReplayChatCompletionClient([*([first] if calls else []), *texts], model_info=info)
 
 
 def calculating(name: str = "ada", *replies: str) -> AssistantAgent:

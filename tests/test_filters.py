@@ -191,3 +191,24 @@ def test_sums_and_prose_hold_no_secrets() -> None:
     gsm8k = Path(__file__).parent.parent / "debate_plugin" / "abacus" / "README.md"
     for text in (long("red", "Anna"), "password = my dog's name", "skip the sk-eleton", gsm8k.read_text()):
         assert leaves_out(chat(text)) is None
+
+
+def test_a_held_out_question_is_found_after_the_first_reply_too() -> None:
+    leaves_out = HeldOut([Question.of("What is the colour of the third car in the second row of the garage?")])
+    row = chat("Blue.")
+    row["messages"] += [
+        {"role": "user", "content": "What is the colour of the third car in the second row of the garage?"},
+        {"role": "assistant", "content": "Red.", "loss": True},
+    ]
+    assert leaves_out(row) == "holds a held-out question"
+
+
+@pytest.mark.parametrize(
+    "secret", ["github_pat_" + "a1B2" * 12, "gsk_" + "a1B2" * 12, "xai-" + "a1B2" * 12, "npm_" + "a" * 36]
+)
+def test_newer_kinds_of_keys_are_found(secret: str) -> None:
+    assert Secrets()(chat(f"Use {secret}.")) == "holds a secret"
+
+
+def test_texts_that_would_take_a_detector_for_ever_are_looked_at() -> None:
+    assert Secrets()(chat("/" * 2_000_000)) is None

@@ -211,7 +211,13 @@ async def test_llama_factory_finds_the_files_by_their_entry(tmp_path: Path) -> N
         "file_name": "majority_minority-sharegpt.json",
         "formatting": "sharegpt",
         "ranking": True,
-        "columns": {"messages": "conversations", "system": "system", "chosen": "chosen", "rejected": "rejected"},
+        "columns": {
+            "messages": "conversations",
+            "system": "system",
+            "tools": "tools",
+            "chosen": "chosen",
+            "rejected": "rejected",
+        },
     }
     assert info["final_answer-alpaca"]["columns"]["response"] == "output"
     assert info["binary-sharegpt"]["columns"]["kto_tag"] == "label"

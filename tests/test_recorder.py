@@ -293,3 +293,54 @@ async def test_tool_calls_of_a_debater_are_in_the_chat_that_its_next_turn_saw(st
     assert (shown[2]["tool_call_id"], shown[2]["content"]) == ("1", "4")
     assert kept.in_round(1)[0].thought == "It is four."
     assert kept.participants["ada"].tools[0]["function"]["parameters"]["required"] == ["a", "b"]
+
+
+async def test_settings_that_are_no_data_are_refused_at_once(store: Store) -> None:
+    with pytest.raises(ValueError, match="written as JSON"):
+        Recorder(store, settings={"client": object()})
+    with pytest.raises(ValueError, match="at most 200 characters"):
+        Recorder(store, run="r" * 201)
+
+
+async def test_half_characters_anywhere_end_nobodys_run(store: Store) -> None:
+    recorder = Recorder(store, run="r\ud800", settings={"note": "\udfff"})
+    agent = AssistantAgent("ada", lines("Hi"), system_message="odd \ud800")
+    async for _ in recorder.record(agent.run_stream(task="Hello"), of=agent):
+        pass
+    team = scripted_team({"ada": ["Answer: 4"] * 2})
+    question = Question(id="q\ud800", text="What \ud800?", kind="number")
+    async for _ in recorder.record(team.run_stream(task=QuestionMessage.of(question))):
+        pass
+    assert len(store) == store.count("conversation") == 1 and recorder.unsaved == []
+
+
+async def test_a_stream_whose_end_raises_is_kept_all_the_same(store: Store) -> None:
+    async def stream() -> AsyncIterator[Any]:
+        try:
+            yield TextMessage(content="Hello", source="user")
+            yield TextMessage(content="Hi", source="ada")
+        finally:
+            raise ConnectionError("while closing")
+
+    with pytest.raises(ConnectionError):
+        async with aclosing(Recorder(store).record(stream())) as recorded:
+            async for _ in recorded:
+                break
+    assert store.count("conversation") == 1
+
+
+async def test_one_record_that_cannot_be_kept_keeps_no_other_out(tmp_path: Path) -> None:
+    class Picky(Store):
+        def add(self, record: Any) -> bool:
+            if record.kind == "conversation":
+                raise ValueError("never")
+            return super().add(record)
+
+    with Picky.open(tmp_path / "records.sqlite") as store:
+        recorder = Recorder(store)
+        async for _ in recorder.record(AssistantAgent("ada", lines("Hi")).run_stream(task="Hello")):
+            pass
+        for _ in range(2):
+            async for _ in recorder.record(scripted_team({"ada": ["Answer: 4"] * 2}).run_stream(task="2+2?")):
+                pass
+        assert len(store) == 2 and len(recorder.unsaved) == 1

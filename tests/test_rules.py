@@ -10,7 +10,7 @@ from actors import lines
 from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.conditions import MaxMessageTermination
 from autogen_agentchat.teams import RoundRobinGroupChat
-from records import DISPUTED, QUESTION, calculating, debated, recorded, talked, with_tools
+from records import DISPUTED, QUESTION, calculating, calling, debated, product, recorded, talked, with_tools
 
 from debate_agents import debater
 from debate_plugin import DebateTeam, Plan, Question, Transcript
@@ -209,7 +209,8 @@ async def test_debaters_with_other_system_messages_make_no_pair() -> None:
 
 async def test_a_pair_with_tools_holds_calls_and_results() -> None:
     ada = calculating("ada", "4*5 is 20. Answer: 20", "Answer: 20")
-    ben = AssistantAgent("ben", lines("Answer: 9", "Answer: 20"), system_message="Use the tool.")
+    client = calling("Answer: 9", "Answer: 20", calls=False)
+    ben = AssistantAgent("ben", client, tools=[product], system_message="Use the tool.")
     (row,) = rows_of(majority_minority(await recorded(DebateTeam([ada, ben], kind="number"))))
     assert [message["role"] for message in row["chosen"]] == ["assistant", "tool", "assistant"]
     assert [message["role"] for message in row["rejected"]] == ["assistant"]
@@ -430,7 +431,7 @@ async def test_a_run_that_did_not_end_gives_nothing() -> None:
     whole = await talked(calculating())
     for end in ("left", "cancelled", "failed"):
         assert conversation(whole.model_copy(update={"end": end})) == NoRow(f"did not finish: {end}")
-    assert conversation(whole, agent="ben") == NoRow("no agent spoke")
+    assert conversation(whole, agent="ben") == NoRow("no agent with a model spoke")
 
 
 # finding rules
@@ -472,3 +473,126 @@ async def test_rules_are_found_by_name_and_take_options() -> None:
 def test_what_is_no_rule_or_option_is_told(name: str, options: dict[str, str], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         rule_named(name, options)
+
+
+# what an agent was shown, where it is not plain
+
+
+async def test_only_what_a_model_wrote_carries_loss_in_a_run() -> None:
+    from autogen_agentchat.agents import UserProxyAgent
+
+    boss = UserProxyAgent("boss", input_func=lambda _: "Do it.")
+    ada = AssistantAgent("ada", lines("Done."), system_message=None)
+    team = RoundRobinGroupChat([boss, ada], termination_condition=MaxMessageTermination(3))
+    (row,) = rows_of(conversation(await talked(team, "Hello")))
+    assert [(message["role"], message["content"]) for message in row["messages"]] == [
+        ("user", "Hello"),
+        ("user", "Do it."),
+        ("assistant", "Done."),
+    ]
+
+
+async def test_where_it_is_not_certain_what_was_shown_there_is_no_row() -> None:
+    from autogen_agentchat.agents import SocietyOfMindAgent
+    from autogen_agentchat.teams import DiGraphBuilder, GraphFlow
+
+    def agents(*names: str) -> list[Any]:
+        return [AssistantAgent(name, lines(f"{name} 1", f"{name} 2")) for name in names]
+
+    a, b, c = agents("a", "b", "c")
+    builder = DiGraphBuilder()
+    builder.add_node(a).add_node(b).add_node(c)
+    builder.add_edge(a, b).add_edge(a, c)
+    graph = GraphFlow([a, b, c], graph=builder.build(), termination_condition=MaxMessageTermination(9))
+    inner = RoundRobinGroupChat(agents("w"), max_turns=1)
+    nested = RoundRobinGroupChat([SocietyOfMindAgent("som", inner, lines("so")), *agents("o")], max_turns=2)
+    not_told = NoRow("who was shown what is not told: nested or parallel agents, or an earlier run remembered")
+    for team in (graph, nested):
+        assert conversation(await talked(team, "Hello")) == not_told
+    once = RoundRobinGroupChat(agents("x"), max_turns=1)
+    assert not isinstance(conversation(await talked(once, "Hello")), NoRow)
+    assert conversation(await talked(once, "Again")) == not_told  # it remembers the first run
+    untold = await talked(RoundRobinGroupChat(agents("y"), max_turns=1), "Hello", knows=False)
+    assert conversation(untold) == NoRow("the recorder was not told whose stream it is: record(..., of=team)")
+
+
+async def test_a_summary_of_tool_results_is_nothing_a_model_said() -> None:
+    """AutoGen's default: no reflection, so the reply is the tool's result, and the agent's context ends with that."""
+    from autogen_ext.models.replay import ReplayChatCompletionClient
+
+    client = calling("Answer: 20")
+    ada = AssistantAgent(
+        "ada", client, tools=[product], tool_call_summary_format="Answer: {result}", system_message=None
+    )
+    ben = debater("ben", ReplayChatCompletionClient(["Answer: 9", "Answer: 20"]))
+    question = Question.of("What is 4*5?", kind="number")
+    transcript = await recorded(DebateTeam([ada, ben], kind="number"), question)
+    assert transcript.in_round(1)[0].composed and transcript.in_round(1)[0].answer == "20"
+    (row,) = rows_of(generator(transcript, agent="ada"))
+    assert [message["role"] for message in row["messages"]] == ["user", "assistant", "tool"]
+    asked = client.create_calls[1]["messages"]
+    shown = transcript.messages(transcript.said_by("ada")[1])
+    assert [message["role"] for message in shown] == ["user", "assistant", "tool", "user"]
+    assert [type(message).__name__ for message in asked] == [
+        "UserMessage",
+        "AssistantMessage",
+        "FunctionExecutionResultMessage",
+        "UserMessage",
+    ]
+
+
+async def test_a_critic_is_shown_what_the_generator_said_and_not_its_tools() -> None:
+    from debate_plugin import Pair
+
+    critic_client = lines("Answer: 20")
+    critic_agent = AssistantAgent("c", critic_client, system_message="Criticise.")
+    pair = Pair("p", generator=calculating("g", "Answer: 9"), critic=critic_agent)
+    team = DebateTeam([pair, debater("ben", lines("Answer: 20", "Answer: 20"))], kind="number")
+    transcript = await recorded(team, Question.of("What is 4*5?", kind="number"))
+    last = transcript.said_by("p")[1]
+    shown = [message["content"] for message in transcript.messages(last)]
+    asked = critic_client.create_calls[0]["messages"]  # type: ignore[attr-defined]
+    assert shown == [message.content for message in asked]
+    (row,) = rows_of(critic(transcript, agent="p"))
+    assert [turn["speaker"] for turn in row["provenance"]["turns"]] == ["g", "c"]
+    assert [message.get("loss") for message in row["messages"]] == [None, None, False, None, True]
+    assert self_correction(transcript, agent="p") == NoRow("nobody was corrected")
+
+
+async def test_what_a_team_made_of_a_turn_is_not_known() -> None:
+    x, y = calculating("x", "x says 20"), AssistantAgent("y", lines("Answer: 20", "Answer: 20"))
+    inner = RoundRobinGroupChat([x, y], max_turns=2, name="inner")
+    team = DebateTeam([inner, debater("ben", lines("Answer: 9"))], plan=Plan(rounds=1), kind="number")
+    transcript = await recorded(team, Question.of("What is 4*5?", kind="number"))
+    reply = transcript.replies[0]
+    assert reply.speaker == "y" and reply.tools == () and not transcript.knows(reply)
+    assert generator(transcript, agent="inner") == NoRow("no opening agrees with the decision")
+
+
+async def test_one_reply_of_each_answer_credits_nobody() -> None:
+    transcript = await debated(plan=Plan(distinct=True))
+    assert next_round_credit(transcript) == NoRow("one reply of each answer was heard: whose is not told")
+
+
+async def test_openings_without_an_answer_are_not_unanimous() -> None:
+    late = await debated({"ada": ["hm", "Answer: 4"], "ben": ["so", "Answer: 4"]})
+    assert binary(late) == majority_minority(late) == NoRow("none of the openings can be used")
+
+
+async def test_a_long_degenerate_reply_takes_no_time() -> None:
+    blank = "Answer: 4\n" + "\nAnswer: " + " " * 300_000 + ".\nx"
+    (row,) = rows_of(final_answer(await debated({"ada": [blank, blank]}, question=Question.of("Write."))))
+    assert len(row["messages"][1]["content"]) > 300_000
+
+
+@pytest.mark.parametrize(("name", "options"), [("majority_minority", {"k": "0"}), ("judged", {"rho": "0.7"})])
+async def test_options_out_of_range_are_told_in_one_line(name: str, options: dict[str, str]) -> None:
+    transcript = await debated()
+    with pytest.raises(ValueError, match=f"expected {next(iter(options))}"):
+        rule_named(name, options)(transcript)
+
+
+@pytest.mark.parametrize("name", ["os:getcwd", "debate_plugin.dataset.rules:RULES", ":x"])
+def test_what_is_no_function_of_a_record_is_no_rule(name: str) -> None:
+    with pytest.raises(ValueError, match="a function that takes a record"):
+        rule_named(name)

@@ -195,7 +195,7 @@ async def test_a_store_of_the_first_schema_is_brought_up_to_date(tmp_path: Path)
     assert kept.stages == transcript.stages and kept.outcome == transcript.outcome
     assert kept.messages(kept.replies[-1]) == transcript.messages(transcript.replies[-1])
     with sqlite3.connect(place) as database:
-        assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0003",)]
+        assert database.execute("SELECT version_num FROM debate_plugin_version").fetchall() == [("0003",)]
 
 
 async def test_a_store_of_the_second_schema_keeps_what_was_unfinished(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ async def test_a_store_of_the_second_schema_keeps_what_was_unfinished(tmp_path: 
     with Store.open(place) as store:
         store.add(await debated())
     with sqlite3.connect(place) as database:
-        database.executescript("DROP TABLE unfinished; DROP TABLE conversations; DROP TABLE alembic_version")
+        database.executescript("DROP TABLE unfinished; DROP TABLE conversations; DROP TABLE debate_plugin_version")
         database.execute("CREATE TABLE unfinished (id VARCHAR(24) PRIMARY KEY, state TEXT NOT NULL)")
         database.execute("INSERT INTO unfinished VALUES ('half', '{}')")
     with Store.open(place, create=False) as store:
@@ -228,7 +228,7 @@ async def test_a_newer_versions_store_is_left_alone(place: str) -> None:
     Store.open(place).close()
     database = create_engine(place if "://" in place else f"sqlite:///{place}")
     with database.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0099'"))
+        connection.execute(text("UPDATE debate_plugin_version SET version_num = '0099'"))
     database.dispose()
     with pytest.raises(ValueError, match=r"it has 0099; open it with a newer debate-plugin"):
         Store.open(place)
@@ -362,3 +362,55 @@ def test_lone_surrogates_and_odd_records_are_damaged_not_deadly() -> None:
     for text in ('{"schema_version": 2, "kind": "debate", "run": "\\ud800"}', "null", "", '{"schema_version": "2"}'):
         with pytest.raises(ValueError, match="expected a"):
             read(text)
+
+
+def test_many_keep_how_far_one_debate_has_come(place: str) -> None:
+    with Store.open(place) as store:
+
+        def keep(number: int) -> None:
+            store.keep("one", f'{{"state": {number}}}')
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(keep, range(100)))
+        assert (store.kept("one") or "").startswith('{"state"')
+        store.keep("one", None)
+        assert store.kept("one") is None
+
+
+async def test_a_line_that_the_database_cannot_take_is_told_and_the_rest_is_taken(place: str, tmp_path: Path) -> None:
+    good = await debated()
+    wrong = ["r" * 300, "nul\x00"] if "://" in place else []
+    lines = [written(good.model_copy(update={"run": run, "id": str(number)})) for number, run in enumerate(wrong)]
+    damaged = [
+        '{"schema_version": 1, "system_messages": [], "replies": [], "run": "r", "settings": {}, "question": {}}',
+        '{"schema_version": ' + "9" * 5000 + "}",
+        written(good).replace(good.id, ""),
+    ]
+    (tmp_path / "records.jsonl").write_text("\n".join([*lines, *damaged, written(good)]))
+    with Store.open(place) as store:
+        taken = import_records(store, tmp_path / "records.jsonl")
+        assert taken.added == 1 and len(taken.unreadable) == len(wrong) + 3
+        assert list(store.transcripts()) == [good]
+
+
+async def test_a_record_without_an_id_is_read_all_the_same(place: str) -> None:
+    with Store.open(place) as store:
+        store.add((await debated()).model_copy(update={"id": ""}))
+        assert len(store) == len(list(store.records())) == 1
+
+
+def test_a_password_is_not_shown() -> None:
+    for place in ("postgresql+psycopg://u:hunter2@127.0.0.1:1/x", "postgresql+psycopg://u:hunter2@h:port/x"):
+        with pytest.raises(ValueError, match="expected a") as error:
+            Store.open(place)
+        assert "hunter2" not in str(error.value)
+
+
+def test_another_programs_file_is_not_made_ours(tmp_path: Path) -> None:
+    path = tmp_path / "places.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE moz_places (url TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="another program's 'moz_places'"):
+        Store.open(path)
+    assert path.read_bytes() == before

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from debate_plugin.cli.options import as_json, run_name, store
@@ -32,7 +33,7 @@ def runs(store_place: str, as_json: bool) -> None:
     for head in ("run", "debates", "conversations", "unfinished"):
         table.add_column(head, justify="left" if head == "run" else "right")
     for run in found:
-        table.add_row(run.name, str(run.debates), str(run.conversations), str(run.unfinished))
+        table.add_row(escape(run.name), str(run.debates), str(run.conversations), str(run.unfinished))
     Console().print(table)
 
 

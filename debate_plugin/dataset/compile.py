@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,7 +47,7 @@ class Compilation:
     mix: Mapping[str, float] | None = None  # shares of the rows' parts
     test_share: float = 0.0  # of the questions; their rows go to NAME.test
     per_agent: bool = False  # a file for each agent: NAME.AGENT
-    seed: int = 0  # of mix and splits
+    seed: int = 0  # of the mix
     measure: Measure = words
     unit: str = "words"
 
@@ -105,7 +106,7 @@ class _Run:
         self._by = compilation
         rule = compilation.rule
         function, self.options = (rule.func, dict(rule.keywords)) if isinstance(rule, partial) else (rule, {})
-        self.name: str = function.__name__
+        self.name: str = getattr(function, "__name__", type(function).__name__)
         self.seen = self.with_rows = 0
         self.without_row: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
@@ -126,6 +127,10 @@ class _Run:
             if isinstance(record, Transcript):
                 self._sources[record.question.source, record.question.licence] += 1
             made = self._by.rule(record)
+            if not isinstance(made, NoRow | Sequence):
+                raise InputError(
+                    f"expected rows or a NoRow from the rule {self.name!r}, got {type(made).__name__}; return a list"
+                )
             if isinstance(made, NoRow):
                 self.without_row[made.reason] += 1
                 continue
@@ -214,6 +219,7 @@ class _Lines:
     file: IO[str]
     provenance: IO[str] | None
     rows: int = 0
+    columns: dict[str, Any] = field(default_factory=dict)  # each with a value of its
     digest: Any = field(default_factory=hashlib.sha256)
 
 
@@ -231,13 +237,15 @@ class _Written:
         if self.shape not in (None, shape):
             raise InputError(f"expected rows of one shape, the rule made {self.shape} rows and {shape} rows")
         self.shape = shape
-        split = split_of(origin["question"] or origin["transcript"], test_share=self._by.test_share, seed=self._by.seed)
+        split = split_of(origin["question"] or origin["transcript"], test_share=self._by.test_share)
         lines = self._lines_of(split, _agent_of(row) if self._by.per_agent else None)
         for one in self.format.write(row):
             line = json.dumps(one) + "\n"
             lines.file.write(line)
             lines.digest.update(line.encode())
             lines.rows += 1
+            if not one.keys() <= lines.columns.keys():
+                lines.columns = {**one, **lines.columns}
             if lines.provenance is not None:
                 lines.provenance.write(json.dumps(origin) + "\n")
 
@@ -291,22 +299,24 @@ def _agent_of(row: Row) -> str:
 
 def _publish(rows: _Written, card: Card, out: Path, container: str) -> None:
     """Let files and cards appear, all of them or none."""
+    cards = {
+        out.stem + ".card.json": json.dumps(card.as_json(), indent=2) + "\n",
+        out.stem + ".card.md": card.as_markdown(),
+    }
+    if taken := cards.keys() & {file.name for file in card.files}:
+        raise InputError(
+            f"expected other names than the card's for files of rows, got {taken.pop()!r}; rename the agent"
+        )
     with ExitStack() as appear:
         for (split, agent), lines in rows.lines.items():
             path = rows.path_of(split, agent)
-            contain(lines.path, appear.enter_context(appearing(path)), container, digest=lines.digest.hexdigest())
+            unfinished = appear.enter_context(appearing(path))
+            contain(lines.path, unfinished, container, columns=lines.columns, digest=lines.digest.hexdigest())
             if lines.provenance is not None:
                 beside = appear.enter_context(appearing(path.with_name(f"{path.stem}.provenance.jsonl")))
-                beside.write_bytes(lines.path.with_suffix(".provenance").read_bytes())
-        for ending, text in (
-            (".card.json", json.dumps(card.as_json(), indent=2) + "\n"),
-            (".card.md", card.as_markdown()),
-        ):
-            appear.enter_context(appearing(out.with_name(out.stem + ending))).write_text(text, encoding="utf-8")
-        if rows.format.llama_factory is not None and rows.shape is not None and container:
-            info: dict[str, Any] = {}
-            for split, agent in rows.lines:
-                path = rows.path_of(split, agent)
-                info |= register(path, rows.format.llama_factory(rows.shape))
-            registry = out.with_name("dataset_info.json")
-            registry.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+                shutil.copyfile(lines.path.with_suffix(".provenance"), beside)
+        for name, text in cards.items():
+            appear.enter_context(appearing(out.with_name(name))).write_text(text, encoding="utf-8")
+    if rows.format.llama_factory is not None and rows.shape is not None and container:
+        entry = rows.format.llama_factory(rows.shape)
+        register({rows.path_of(split, agent): entry for split, agent in rows.lines})

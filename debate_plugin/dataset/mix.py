@@ -5,6 +5,7 @@ D = w * D_corrected + (1 - w) * D_kept (2025, section 3.3), by leaving out rows 
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 
@@ -19,7 +20,7 @@ def places_kept(counts: Mapping[str, int], shares: Mapping[str, float], *, seed:
     Raises:
         InputError: the shares do not name the parts there are, or are not above 0.
     """
-    if any(share < 0 for share in shares.values()) or not any(shares.values()):
+    if not all(math.isfinite(share) and share >= 0 for share in shares.values()) or not any(shares.values()):
         raise InputError(f"expected shares of 0 and more, some above 0, got {dict(shares)}")
     if unknown := counts.keys() - shares.keys():
         raise InputError(

@@ -18,7 +18,7 @@ def provenance_at(place: str) -> Provenance:
         InputError: there is no such file or row, or it does not say where it came from.
     """
     name, _, number = place.rpartition(":")
-    if not name or not number.isdigit() or int(number) < 1:
+    if not name or not number.isdecimal() or int(number) < 1:
         raise InputError(f"expected FILE:NUMBER, the number counted from 1, got {place!r}")
     path = Path(name)
     try:
@@ -40,10 +40,16 @@ def _row(path: Path, number: int) -> Any:
     if path.is_dir() or path.suffix == ".parquet":
         with needs("data"):
             from datasets import Dataset, load_from_disk
-        rows = load_from_disk(str(path)) if path.is_dir() else Dataset.from_parquet(str(path))
+        try:
+            rows = load_from_disk(str(path)) if path.is_dir() else Dataset.from_parquet(str(path))
+        except Exception as error:  # the library and those under it raise many kinds
+            first_line = (str(error) or type(error).__name__).splitlines()[0]
+            raise InputError(f"expected a file of rows, {path} could not be read ({first_line})") from error
         return rows[number - 1] if number <= len(rows) else None
     if path.suffix == ".json":
         listed = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(listed, list):
+            raise InputError(f"expected a list of rows in {path}, got {type(listed).__name__}")
         return listed[number - 1] if number <= len(listed) else None
     return _line(path, number)
 

@@ -26,8 +26,9 @@ class Origin(TypedDict):
     agent: str
     role: str
     round: int
-    model: str | None
-    adapter: str | None
+    speaker: str  # who in the seat said it; the agent itself but for pairs and teams
+    model: str  # empty where it is not known
+    adapter: str
 
 
 class Provenance(TypedDict):
@@ -36,7 +37,7 @@ class Provenance(TypedDict):
     rule: str
     run: str
     transcript: str  # or conversation
-    question: str  # its id; empty for a conversation
+    question: str  # its id; of a conversation the id of its task
     agreement: float  # share of the deciding round's votes behind the answer
     turns: list[Origin]
     part: str  # what a mix goes by, such as `kept` or `corrected`; empty where the rule has one part
@@ -144,11 +145,15 @@ def _with_loss(message: Message, carries: bool) -> Message:
 
 
 def tools_of(transcript: Transcript, *replies: Reply) -> list[dict[str, Any]]:
-    """The tools that the agents of these replies had."""
-    tools = {
-        tool["function"]["name"]: tool for reply in replies for tool in transcript.described(reply).tools if reply.tools
-    }
+    """The tools that the agents of these replies had, called or not."""
+    tools = {tool["function"]["name"]: tool for reply in replies for tool in transcript.described(reply).tools}
     return list(tools.values())
+
+
+def share_prompt(transcript: Transcript, one: Reply, other: Reply) -> bool:
+    """Whether two replies were given to the same chat, with the same tools."""
+    same_tools = transcript.described(one).tools == transcript.described(other).tools
+    return same_tools and transcript.messages(one) == transcript.messages(other)
 
 
 def provenance(transcript: Transcript, rule: str, *replies: Reply, part: str = "", remark: str = "") -> Provenance:
@@ -164,8 +169,9 @@ def provenance(transcript: Transcript, rule: str, *replies: Reply, part: str = "
                 "agent": reply.turn.agent,
                 "role": reply.turn.role,
                 "round": reply.turn.round,
-                "model": transcript.described(reply).model,
-                "adapter": transcript.described(reply).adapter,
+                "speaker": reply.speaker or reply.turn.agent,
+                "model": transcript.described(reply).model or "",
+                "adapter": transcript.described(reply).adapter or "",
             }
             for reply in replies
         ],
@@ -174,22 +180,23 @@ def provenance(transcript: Transcript, rule: str, *replies: Reply, part: str = "
     }
 
 
-def provenance_of_run(conversation: Conversation, rule: str, agent: str) -> Provenance:
+def provenance_of_run(conversation: Conversation, rule: str, agent: str, question: str) -> Provenance:
     """The same for what one agent said in a conversation."""
     described = conversation.participants.get(agent)
     return {
         "rule": rule,
         "run": conversation.run,
         "transcript": conversation.id,
-        "question": "",
+        "question": question,
         "agreement": 0.0,
         "turns": [
             {
                 "agent": agent,
                 "role": "participant",
                 "round": 0,
-                "model": described.model if described else None,
-                "adapter": described.adapter if described else None,
+                "speaker": agent,
+                "model": (described.model if described else None) or "",
+                "adapter": (described.adapter if described else None) or "",
             }
         ],
         "part": "",

@@ -22,8 +22,9 @@ class Standing:
         return reply.answer is not None and same_answer(self.transcript.question.kind, reply.answer, self.decided)
 
     def answered(self, number: int) -> list[Reply]:
-        """The replies of a round that gave an answer."""
-        return [reply for reply in self.transcript.in_round(number) if reply.answer is not None]
+        """The replies of a round that gave an answer to a chat that is known."""
+        replies = self.transcript.in_round(number)
+        return [reply for reply in replies if reply.answer is not None and self.transcript.knows(reply)]
 
 
 def standing(transcript: Transcript) -> Standing | NoRow:

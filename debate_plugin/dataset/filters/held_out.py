@@ -36,7 +36,8 @@ class HeldOut:
         return {"name": "held_out", "questions": self._count, "words": self._words}
 
     def __call__(self, row: Row) -> str | None:
-        texts = [*(message["content"] for message in prompt_of(row)), *targets_of(row).values()]
+        shown = row["messages"] if "messages" in row else prompt_of(row)
+        texts = [*(message["content"] for message in shown), *targets_of(row).values()]
         return "holds a held-out question" if any(map(self._holds, texts)) else None
 
     def _holds_one(self, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""ShareGPT, as FastChat and LLaMA-Factory read it.
+"""ShareGPT, as LLaMA-Factory reads it.
 
 {"conversations": [{"from": "human", "value": "What is 4*5?"}, {"from": "gpt", "value": "It is 20."}], "system": "...",
  "tools": "[...]"}; calls of tools are from `function_call`, as JSON, their results from `observation`
@@ -26,8 +26,7 @@ def sharegpt(row: Row) -> list[dict[str, Any]]:
     Raises:
         InputError: a reply must not be learnt, the two sides do not take turns, or a pair's reply called tools.
     """
-    tools = {"tools": _functions(row["tools"])} if row["tools"] else {}
-    beside = {**tools, "provenance": row["provenance"]}
+    beside = {"tools": _functions(row["tools"]) if row["tools"] else "", "provenance": row["provenance"]}
     if "messages" in row:
         all_learnt(row["messages"], "ShareGPT")
         return [{**_chat(row["messages"], ends_with="assistant"), **beside}]
@@ -52,7 +51,7 @@ def sharegpt(row: Row) -> list[dict[str, Any]]:
 
 def sharegpt_info(shape: Shape) -> dict[str, Any]:
     """What LLaMA-Factory is told of such a file."""
-    columns = {"messages": "conversations", "system": "system"}
+    columns = {"messages": "conversations", "system": "system", "tools": "tools"}
     if shape == "preference":
         return {
             "formatting": "sharegpt",

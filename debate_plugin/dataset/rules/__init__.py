@@ -7,6 +7,8 @@ parameter's annotation says (`Transcript` or `Conversation`); its keyword parame
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -60,10 +62,15 @@ def rule_named(name: str, options: Mapping[str, str] | None = None) -> Rule:
         rule = RULES[name]
     elif ":" in name:
         module, _, function = name.partition(":")
+        if "" not in sys.path and os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # where a rule of one's own is likely to be
         try:
             rule = getattr(import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"expected a rule at {name!r}, it could not be imported ({error})") from error
+            takes(rule)
+        except (ImportError, AttributeError, ValueError, TypeError, StopIteration) as error:
+            raise InputError(
+                f"expected a rule at {name!r}, a function that takes a record; it could not be imported ({error})"
+            ) from error
     else:
         raise InputError(f"expected a rule out of {', '.join(RULES)}, or module:function, got {name!r}")
     known = {

@@ -16,6 +16,8 @@ def binary(transcript: Transcript) -> list[LabelledRow] | NoRow:
     if isinstance(debate, NoRow):
         return debate
     openings = debate.answered(1)
+    if not openings:
+        return NoRow("none of the openings can be used")
     if all(debate.agrees(opening) for opening in openings):
         return NoRow("unanimous openings")
     return [

@@ -13,40 +13,55 @@ from typing import Any
 from debate_plugin.chat import Message, ToolCall
 from debate_plugin.conversation import Conversation
 from debate_plugin.dataset.rows import ChatRow, NoRow, provenance_of_run
+from debate_plugin.question import Question
 
 
 def conversation(conversation: Conversation, *, agent: str | None = None) -> list[ChatRow] | NoRow:
-    """A row for each agent that spoke, or for `agent` alone; none of a run that did not come to its end.
+    """A row for each agent with a model that spoke, or for `agent` alone.
 
-    In AutoGen's group chats everybody hears every chat message; an agent's own tool calls are its own affair. System
-    messages and tools are in the row where the recorder was told whose stream it was (`record(..., of=team)`). What a
-    memory or a message filter changed is not in it.
+    There is none where it is not certain what an agent was shown: of a run that did not come to its end, of a team in
+    which not everybody hears everything, of agents that remembered an earlier run, of messages that are no text.
     """
+    said = [one.message for one in conversation.messages]
     if conversation.end != "finished":
         return NoRow(f"did not finish: {conversation.end}")
-    said = [one.message for one in conversation.messages]
-    names = [name for name in dict.fromkeys(str(message.get("source")) for message in said) if name != "user"]
+    if not conversation.participants:
+        return NoRow("the recorder was not told whose stream it is: record(..., of=team)")
+    if conversation.debates or any(message.get("type") == "DebateStarted" for message in said):
+        return NoRow("holds a debate, whose transcript gives rows")
+    if not conversation.everybody_hears:
+        return NoRow("who was shown what is not told: nested or parallel agents, or an earlier run remembered")
+    if any(_is_chat(message) and not isinstance(message.get("content"), str) for message in said):
+        return NoRow("holds messages that are not text")
+    task = next((message for message in said if _is_chat(message)), {})
     rows: list[ChatRow] = []
-    for name in names:
-        if agent not in (None, name):
+    for name, described in conversation.participants.items():
+        if agent not in (None, name) or not described.is_assistant:
             continue
-        described = conversation.participants.get(name)
         messages: list[Message] = []
-        if described is not None and described.system_message:
+        if described.system_message:
             messages.append({"role": "system", "content": described.system_message})
         for message in said:
             messages += _own(message) if message.get("source") == name else _heard(message)
-        while messages and messages[-1]["role"] != "assistant":
+        while messages and messages[-1]["role"] not in ("assistant", "tool"):
             messages.pop()  # nothing was said to it
-        if any(message.get("loss") for message in messages):
+        first = next((one["role"] for one in messages if one["role"] != "system"), None)
+        if first == "user" and any(message.get("loss") for message in messages):
             rows.append(
                 {
                     "messages": messages,
-                    "tools": list(described.tools) if described is not None else [],
-                    "provenance": provenance_of_run(conversation, "conversation", name),
+                    "tools": list(described.tools),
+                    "provenance": provenance_of_run(
+                        conversation, "conversation", name, Question.of(str(task["content"])).id
+                    ),
                 }
             )
-    return rows or NoRow("no agent spoke")
+    return rows or NoRow("no agent with a model spoke")
+
+
+def _is_chat(message: dict[str, Any]) -> bool:
+    kind = str(message.get("type")).partition("[")[0]
+    return kind.endswith("Message")
 
 
 def _own(message: dict[str, Any]) -> list[Message]:
@@ -74,7 +89,4 @@ def _own(message: dict[str, Any]) -> list[Message]:
 def _heard(message: dict[str, Any]) -> list[Message]:
     """What another's message added: chat messages alone."""
     content = message.get("content")
-    is_chat = str(message.get("type")).endswith("Message")
-    if not is_chat or not isinstance(content, str) or not content.strip():
-        return []
-    return [{"role": "user", "content": content}]
+    return [{"role": "user", "content": content}] if _is_chat(message) and content else []

@@ -35,14 +35,14 @@ def critic(transcript: Transcript, *, agent: str | None = None, all_turns: bool 
 def _row(debate: Standing, trace: list[Reply], all_turns: bool) -> ChatRow | None:
     if len(trace) < 2 or any(reply.text is None for reply in (trace[0], trace[-1])):
         return None
-    if trace[0].answer is None or not debate.agrees(trace[-1]):
+    if trace[0].answer is None or not debate.agrees(trace[-1]) or not all(map(debate.transcript.knows, trace)):
         return None
     spoken = [reply for reply in trace if reply.text is not None]
     part = "kept" if debate.agrees(trace[0]) else "corrected"
     transcript = debate.transcript
     messages = with_losses(transcript.messages(trace[-1]), said(trace[-1]), loss=[True])
     if part == "kept" or all_turns:
-        carries = iter(all_turns or debate.agrees(reply) for reply in spoken for _ in _own(reply))
+        carries = iter(all_turns or debate.agrees(reply) for reply in spoken for _ in _own(reply, trace[-1]))
         for message in messages:
             if message["role"] == "assistant":
                 message["loss"] = next(carries)
@@ -53,5 +53,8 @@ def _row(debate: Standing, trace: list[Reply], all_turns: bool) -> ChatRow | Non
     }
 
 
-def _own(reply: Reply) -> list[object]:
+def _own(reply: Reply, last: Reply) -> list[object]:
+    """The assistant's messages that a reply is in the chat of the last one."""
+    if reply.speaker != last.speaker:
+        return [reply.text]
     return [message for message in said(reply) if message["role"] == "assistant"]

@@ -59,4 +59,7 @@ def _keeps_the_answer(transcript: Transcript) -> bool:
 
 def _in_prose(text: str) -> str:
     """The closing line `Answer: 4` as a sentence: the row's prompt does not ask for that form, so no row teaches it."""
-    return re.sub(r"\n[*_]*Answer:[*_]*[ \t]*([^\n]*[^\s.])\.?\s*$", r"\nThe answer is \1.", text)
+    before, line_break, last = text.rstrip().rpartition("\n")
+    found = re.match(r"[*_]*Answer:[*_]*[ \t]*(.*)", last)
+    answer = found[1].rstrip(". \t") if found is not None else ""
+    return f"{before}{line_break}The answer is {answer}." if line_break and answer else text

@@ -26,6 +26,6 @@ def generator(transcript: Transcript, *, agent: str | None = None) -> list[ChatR
             "provenance": provenance(transcript, "generator", opening),
         }
         for opening in openings
-        if debate.agrees(opening)
+        if debate.agrees(opening) and transcript.knows(opening)
     ]
     return rows or NoRow("no opening agrees with the decision")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from statistics import fmean
 
-from debate_plugin.dataset.rows import NoRow, PreferenceRow, provenance, tools_of
+from debate_plugin.dataset.rows import NoRow, PreferenceRow, provenance, share_prompt, tools_of
+from debate_plugin.errors import InputError
 from debate_plugin.transcript import Transcript, said
 from debate_plugin.turns import Reply
 
@@ -23,10 +24,10 @@ def judged(transcript: Transcript, *, rho: float = 0.0) -> list[PreferenceRow] |
     bottom, the longest is rejected.
 
     Raises:
-        ValueError: `rho` is not from 0 to below 0.5, where a reply could be both.
+        InputError: `rho` is not from 0 to below 0.5, where a reply could be both.
     """
     if not 0 <= rho < 0.5:
-        raise ValueError(f"expected rho from 0 to below 0.5, got {rho}")
+        raise InputError(f"expected rho from 0 to below 0.5, got {rho}")
     scores = _scores(transcript)
     if not scores:
         return NoRow("not judged")
@@ -41,12 +42,11 @@ def judged(transcript: Transcript, *, rho: float = 0.0) -> list[PreferenceRow] |
     best = [replies[name] for name, score in scores.items() if score >= top - margin]
     worst = [replies[name] for name, score in scores.items() if score <= bottom + margin]
     chosen, rejected = (best[0], worst[0]) if rho == 0 else (min(best, key=_length), max(worst, key=_length))
-    prompt = transcript.messages(chosen)
-    if prompt != transcript.messages(rejected):
+    if not share_prompt(transcript, chosen, rejected) or not transcript.knows(chosen) or not transcript.knows(rejected):
         return NoRow("the judged replies do not share their prompt")
     return [
         {
-            "prompt": prompt,
+            "prompt": transcript.messages(chosen),
             "chosen": said(chosen),
             "rejected": said(rejected),
             "tools": tools_of(transcript, chosen, rejected),

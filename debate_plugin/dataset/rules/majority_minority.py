@@ -10,8 +10,9 @@ from __future__ import annotations
 import random
 from typing import Literal
 
-from debate_plugin.dataset.rows import NoRow, PreferenceRow, provenance, tools_of
+from debate_plugin.dataset.rows import NoRow, PreferenceRow, provenance, share_prompt, tools_of
 from debate_plugin.dataset.standing import standing
+from debate_plugin.errors import InputError
 from debate_plugin.transcript import Transcript, said
 
 
@@ -23,6 +24,8 @@ def majority_minority(
     Openings share their prompt to the letter. `final` takes each debater's last reply instead, as the paper does, and
     sets it behind the opening's prompt: what it had heard by then is not shown, and it may speak of it.
     """
+    if k is not None and k < 1:
+        raise InputError(f"expected k of at least 1, got {k}")
     debate = standing(transcript)
     if isinstance(debate, NoRow):
         return debate
@@ -31,16 +34,20 @@ def majority_minority(
     agreeing = [reply for reply in answered if debate.agrees(reply)]
     others = [reply for reply in answered if reply not in agreeing]
     name = "openings" if replies == "openings" else "last answers"
+    if not answered:
+        return NoRow(f"none of the {name} can be used")
     if not others:
         return NoRow(f"unanimous {name}")
     if not agreeing:
         return NoRow(f"none of the {name} agrees with the decision")
-    prompts = {reply.turn.agent: transcript.messages(reply) for reply in transcript.in_round(1)}
+    opened = {reply.turn.agent: reply for reply in transcript.in_round(1)}
+    prompts = {name: transcript.messages(reply) for name, reply in opened.items()}
     pairs = [
         (chosen, rejected)
         for chosen in agreeing
         for rejected in others
-        if prompts[chosen.turn.agent] == prompts[rejected.turn.agent]
+        if share_prompt(transcript, opened[chosen.turn.agent], opened[rejected.turn.agent])
+        and all(one.speaker == opened[one.turn.agent].speaker for one in (chosen, rejected))
     ]
     if k is not None and k < len(pairs):
         drawn = random.Random(f"{seed}/{transcript.id}").sample(range(len(pairs)), k)

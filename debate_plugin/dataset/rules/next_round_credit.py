@@ -29,6 +29,8 @@ def next_round_credit(transcript: Transcript) -> list[LabelledRow] | NoRow:
         return NoRow("one round only")
     if transcript.settings.get("speaking") == "in turn":
         return NoRow("spoken in turn: who heard what is not told by rounds")
+    if transcript.settings.get("distinct"):
+        return NoRow("one reply of each answer was heard: whose is not told")
     if "hears" not in transcript.settings:
         return NoRow("who heard whom is not told")
     rows: list[LabelledRow] = []

@@ -30,6 +30,8 @@ def self_correction(transcript: Transcript, *, agent: str | None = None) -> list
         wrong, right = trace[0], trace[-1]
         if wrong.answer is None or debate.agrees(wrong) or not debate.agrees(right):
             continue
+        if wrong.speaker != right.speaker or not transcript.knows(wrong):
+            continue  # the one was not asked what the other was
         rows.append(
             {
                 "prompt": transcript.messages(wrong),
