@@ -156,6 +156,8 @@ def _revision(database: Engine | Connection, place: str) -> str | None:
             f"expected a store of debates at {place}, its table 'transcripts' is another program's; use another"
         )
     if not found.has_table(VERSION_TABLE):  # from before revisions were noted
+        if found.has_table(CONVERSATIONS.name):
+            return "0003"
         return "0002" if found.has_table(UNFINISHED.name) else "0001"
     query = text(f"SELECT version_num FROM {VERSION_TABLE}")
     if isinstance(database, Connection):
