@@ -118,8 +118,9 @@ def targets_of(row: Row) -> dict[str, str]:
     """What is trained on, or against, as text, by column."""
     if "messages" in row:
         return {"target": _text(message for message in row["messages"] if message.get("loss"))}
-    columns = ("chosen", "rejected", "completion")
-    return {name: _text(row[name]) for name in columns if name in row}  # type: ignore[literal-required]
+    if "chosen" in row:
+        return {"chosen": _text(row["chosen"]), "rejected": _text(row["rejected"])}
+    return {"completion": _text(row["completion"])} if "label" in row else {}
 
 
 def _text(messages: Any) -> str:
