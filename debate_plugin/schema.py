@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 from sqlalchemy import (
@@ -24,6 +25,7 @@ from sqlalchemy import (
     inspect,
     text,
 )
+from sqlalchemy.exc import OperationalError
 
 from debate_plugin.errors import InputError, MissingExtraError
 
@@ -55,6 +57,7 @@ UNFINISHED = Table(
     Column("state", Text, nullable=False),  # the team's state after its last whole stage, as JSON
     Column("run", String(200), nullable=False, server_default=""),
 )
+_WAIT = 30  # seconds, for another process that writes
 _LOCK = 0x6465_6261_7465  # any number, the same in all our processes
 
 
@@ -111,7 +114,10 @@ def _connectable(place: str, *, create: bool) -> Engine:
 
 
 def _prepare(database: Engine, place: str, *, create: bool) -> None:
-    revision = _revision(database, place)
+    with database.connect() as connection:
+        if database.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN")  # all of it from one moment, while another process may make the tables
+        revision = _revision(connection, place)
     if revision == HEAD:
         return
     if revision is None and not create:
@@ -123,9 +129,7 @@ def _prepare(database: Engine, place: str, *, create: bool) -> None:
                 "copy it to where it can"
             )
         if revision is None:
-            with database.connect() as connection:
-                # Readers and a writer do not block each other.
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            _write_ahead(database)
     with database.connect() as connection:
         if database.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # of several processes one migrates, the others wait
@@ -135,13 +139,28 @@ def _prepare(database: Engine, place: str, *, create: bool) -> None:
         connection.commit()
 
 
-def _revision(database: Engine | Connection, place: str) -> str | None:
+def _write_ahead(database: Engine) -> None:
+    """Switch a SQLite file to write-ahead mode, in which readers and a writer do not block each other."""
+    until = time.monotonic() + _WAIT
+    while True:
+        try:
+            with database.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            return
+        except OperationalError as error:
+            # SQLite does not wait here, whatever its time-out, while another process makes the same file.
+            if "locked" not in str(error.orig) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
+def _revision(connection: Connection, place: str) -> str | None:
     """The schema's revision; None where the database holds nothing of ours.
 
     Raises:
         InputError: its tables are another program's, or a newer version's.
     """
-    found = inspect(database)
+    found = inspect(connection)
     if not found.has_table(TRANSCRIPTS.name):
         others = found.get_table_names()
         if others and found.dialect.name == "sqlite":  # a file is one program's; a server's database may be many's
@@ -160,11 +179,7 @@ def _revision(database: Engine | Connection, place: str) -> str | None:
             return "0003"
         return "0002" if found.has_table(UNFINISHED.name) else "0001"
     query = text(f"SELECT version_num FROM {VERSION_TABLE}")
-    if isinstance(database, Connection):
-        revision = database.execute(query).scalar_one_or_none()
-    else:
-        with database.connect() as connection:
-            revision = connection.execute(query).scalar_one_or_none()
+    revision = connection.execute(query).scalar_one_or_none()
     if revision not in ("0001", "0002", HEAD):
         raise InputError(
             f"expected a store of schema {HEAD} or older at {place}, it has {revision}; open it with a newer "
@@ -189,5 +204,5 @@ def _migrate(connection: Connection, place: str) -> None:
 def _wait_for_other_writers(connection: object, _: object) -> None:
     cursor = connection.cursor()  # type: ignore[attr-defined]  # a DB-API connection, which has no common type
     cursor.execute("PRAGMA synchronous=NORMAL")  # in WAL mode a commit survives a killed process all the same
-    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute(f"PRAGMA busy_timeout={_WAIT * 1000}")
     cursor.close()

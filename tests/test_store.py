@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -117,6 +118,18 @@ async def test_many_threads_open_and_write_one_new_store(place: str) -> None:
         assert all(pool.map(write, transcripts))
     with Store.open(place) as store:
         assert len(store) == 8
+
+
+def test_a_new_store_is_made_while_another_process_makes_it(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "debates.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, other.execute, ["COMMIT"])
+    release.start()
+    with Store.open(tmp_path / "debates.sqlite") as store:
+        assert len(store) == 0
+    release.join()
+    assert other.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+    other.close()
 
 
 WRITER = """
