@@ -1,21 +1,22 @@
 """The in-process engine on the embedded model: batches, settings, adapters, faults."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from autogen_core import CancellationToken
-from autogen_core.models import AssistantMessage, LLMMessage, SystemMessage, UserMessage
+from autogen_core.models import LLMMessage, UserMessage
 from autogen_core.tools import FunctionTool
-from peft import LoraConfig, get_peft_model
 
 from debate_plugin import abacus
 from debate_plugin.engine import Engine
-from debate_plugin.engine.sampling import Prompt, Sampling, sample
+from debate_plugin.engine.batch import Batch, sample
+from debate_plugin.engine.row import Row
+from debate_plugin.engine.sampling import Chooser, Prompt, Sampling
 from debate_plugin.evaluation.arithmetic import questions
-from debate_plugin.pretrained import load
+from debate_plugin.pretrained import load, prompt_ids
 
 ASKED = [question.text for question in questions(24, seed=5, split="validation")]
 
@@ -43,13 +44,13 @@ async def test_greedy_replies_are_those_of_transformers_own_generate(engine: Eng
 
 async def test_concurrent_requests_share_batches(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    run = Engine._run
+    admit = Batch.admit
 
-    def counting(self: Engine, batch: list[object]) -> None:
-        sizes.append(len(batch))
-        run(self, batch)  # type: ignore[arg-type]
+    def counting(self: Batch, rows: Sequence[Row]) -> None:
+        sizes.append(len(rows))
+        admit(self, rows)
 
-    monkeypatch.setattr(Engine, "_run", counting)
+    monkeypatch.setattr(Batch, "admit", counting)
     await answers(engine, ASKED, max_tokens=8)
     assert sum(sizes) == len(ASKED)
     assert max(sizes) > len(ASKED) / 2
@@ -92,18 +93,11 @@ async def test_max_tokens_stop_and_usage(engine: Engine) -> None:
 
 def test_temperature_and_top_p_shape_what_is_drawn() -> None:
     """Draws from known logits: frequencies follow the softmax, and top_p leaves out the tail."""
-    import random
-
-    from debate_plugin.engine.sampling import _choose, _Row
-
     logits = torch.log(torch.tensor([[0.6, 0.3, 0.1]])).repeat(4000, 1)
 
     def shares(**settings: float) -> list[float]:
-        rows = [
-            _Row(place, Prompt(ids=(1,), sampling=Sampling(**settings)), random.Random(place), 9)  # type: ignore[arg-type]
-            for place in range(len(logits))
-        ]
-        drawn = _choose(logits, rows)
+        chooser = Chooser([Sampling(**settings)] * len(logits), "cpu")  # type: ignore[arg-type]
+        drawn = chooser(logits, lambda: [random.Random(place).random() for place in range(len(logits))])
         return [(drawn == token).float().mean().item() for token in range(3)]
 
     assert shares(temperature=1.0) == pytest.approx([0.6, 0.3, 0.1], abs=0.03)
@@ -112,34 +106,6 @@ def test_temperature_and_top_p_shape_what_is_drawn() -> None:
     assert shares(top_p=0.8) == pytest.approx([2 / 3, 1 / 3, 0.0], abs=0.03)
     assert shares(top_p=0.5) == [1.0, 0.0, 0.0]
     assert shares(temperature=0.0) == [1.0, 0.0, 0.0]
-
-
-@pytest.fixture
-def adapter(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    base, _ = load(abacus.FOLDER)
-    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    get_peft_model(base, config).save_pretrained(str(tmp_path / "noise"))
-    return tmp_path / "noise"
-
-
-async def test_adapters_speak_by_name_and_leave_the_base_as_it_was(adapter: Path) -> None:
-    with Engine.load(abacus.FOLDER, adapters={"noise": adapter}) as engine:
-        mixed = [engine.client(adapter=name, temperature=0.0, max_tokens=40) for name in (None, "noise", None, "noise")]
-        texts = [
-            str(result.content) for result in await asyncio.gather(*(client.create(chat(ASKED[0])) for client in mixed))
-        ]
-    with Engine.load(abacus.FOLDER) as engine:
-        base = (await answers(engine, ASKED[:1], temperature=0.0, max_tokens=40))[0]
-    assert texts[0] == texts[2] == base
-    assert texts[1] == texts[3] != base
-
-
-async def test_an_unknown_or_missing_adapter_is_named(engine: Engine, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="has no adapter 'ada'"):
-        engine.client(adapter="ada")
-    with pytest.raises(ValueError, match="expected a LoRA adapter folder"):
-        engine.add_adapter("ada", tmp_path)
 
 
 async def test_what_the_engine_cannot_do_is_said(engine: Engine) -> None:
@@ -156,52 +122,9 @@ async def test_what_the_engine_cannot_do_is_said(engine: Engine) -> None:
     assert (await client.create(chat(ASKED[0]), extra_create_args={"max_tokens": 3})).finish_reason == "length"
 
 
-async def test_a_cancelled_request_is_not_answered(engine: Engine) -> None:
-    token = CancellationToken()
-    running = asyncio.create_task(engine.client(max_tokens=100).create(chat(ASKED[0]), cancellation_token=token))
-    await asyncio.sleep(0)
-    token.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert (await answers(engine, ASKED[:1], max_tokens=3))[0] != ""
-
-
-async def test_a_fault_in_a_batch_reaches_its_askers_and_the_engine_lives_on(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError("out of memory")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("debate_plugin.engine.engine.sample", broken)
-        with pytest.raises(RuntimeError, match="out of memory"):
-            await answers(engine, ASKED[:2])
-    assert (await answers(engine, ASKED[:1], max_tokens=3))[0] != ""
-
-
-async def test_a_closed_engine_finishes_what_is_queued_and_takes_no_more() -> None:
-    engine = Engine.load(abacus.FOLDER)
-    client = engine.client(max_tokens=5)
-    running = [asyncio.create_task(client.create(chat(text))) for text in ASKED[:4]]
-    await asyncio.sleep(0)
-    await asyncio.to_thread(engine.close)
-    assert len(await asyncio.gather(*running)) == 4
-    with pytest.raises(RuntimeError, match="the engine is closed"):
-        await client.create(chat("x"))
-
-
-async def test_the_stream_ends_with_the_result(engine: Engine) -> None:
-    messages: list[LLMMessage] = [
-        SystemMessage(content="You are brief."),
-        *chat(ASKED[0]),
-        AssistantMessage(content="Answer: 4", source="ada"),
-        *chat("Again."),
-    ]
-    items = [item async for item in engine.client(max_tokens=10).create_stream(messages)]
-    assert items[0] == items[-1].content  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize("settings", [{"temperature": -1}, {"top_p": 0}, {"top_p": 1.5}, {"max_tokens": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"temperature": -1}, {"top_p": 0}, {"top_p": 1.5}, {"max_tokens": 0}, {"stop": ("",)}]
+)
 def test_settings_out_of_range_are_refused(engine: Engine, settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected"):
         engine.client(**settings)  # type: ignore[arg-type]
@@ -222,3 +145,76 @@ def test_equal_prompts_are_read_once_and_sampled_apart() -> None:
     apart = {place: next(sample(model, tokenizer, [prompt]))[1] for place, prompt in enumerate(prompts)}
     assert together == apart
     assert len({completion.text for completion in together.values()}) > 1
+
+
+def test_what_prompts_begin_with_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokenizer = load(abacus.FOLDER)
+    said = "You are one of several debaters. Work the question out step by step and give your answer last."
+    system = {"role": "system", "content": said}
+    prompts = [
+        Prompt(
+            ids=tuple(prompt_ids(tokenizer, [system, {"role": "user", "content": text}])),
+            sampling=Sampling(temperature=0.0, max_tokens=40),
+        )
+        for text in ASKED
+    ]
+    read: list[int] = []
+    model.register_forward_pre_hook(lambda _, __, given: read.append(given["input_ids"].numel()), with_kwargs=True)
+    shared = dict(sample(model, tokenizer, prompts))
+    read_shared, read[:] = read[0] + read[1], []
+    monkeypatch.setattr("debate_plugin.engine.batch._SHARED_TOKENS", 10_000)
+    assert dict(sample(model, tokenizer, prompts)) == shared
+    assert read_shared < read[0] / 2
+
+
+async def test_logprobs_are_the_models_own(engine: Engine) -> None:
+    model, tokenizer = load(abacus.FOLDER)
+    client = engine.client(temperature=1.0, seed=2, max_tokens=30)
+    result, plain = await asyncio.gather(
+        client.create(chat(ASKED[0]), extra_create_args={"logprobs": True, "top_logprobs": 3}),
+        client.create(chat(ASKED[1])),
+    )
+    assert plain.logprobs is None and result.logprobs is not None
+    assert len(result.logprobs) == result.usage.completion_tokens
+    prompt = prompt_ids(tokenizer, [{"role": "user", "content": ASKED[0]}])
+    reply = [tokenizer.convert_tokens_to_ids(t) for t in tokenizer.tokenize(str(result.content))]
+    assert [one.token for one in result.logprobs[: len(reply)]] == [tokenizer.decode([token]) for token in reply]
+    with torch.inference_mode():
+        expected = model(torch.tensor([[*prompt, *reply]])).logits[0].log_softmax(dim=-1)
+    for place, (token, one) in enumerate(zip(reply, result.logprobs, strict=False), len(prompt) - 1):
+        assert one.logprob == pytest.approx(expected[place, token].item(), abs=1e-3)
+        assert one.top_logprobs is not None
+        assert [top.logprob for top in one.top_logprobs if top] == pytest.approx(
+            expected[place].topk(3).values.tolist(), abs=1e-3
+        )
+    with pytest.raises(ValueError, match="expected logprobs=True with top_logprobs"):
+        await client.create(chat(ASKED[0]), extra_create_args={"top_logprobs": 3})
+
+
+async def test_a_model_computes_in_the_precision_it_is_told() -> None:
+    with Engine.load(abacus.FOLDER, dtype=torch.bfloat16) as engine:
+        assert engine._model.dtype == torch.bfloat16
+        short = await answers(engine, ASKED, temperature=0.0, max_tokens=60)
+    with Engine.load(abacus.FOLDER) as engine:
+        whole = await answers(engine, ASKED, temperature=0.0, max_tokens=60)
+    assert sum(a == b for a, b in zip(short, whole, strict=True)) > len(ASKED) / 4
+
+
+async def test_who_comes_later_joins_those_who_speak(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_turn", 4)
+    undisturbed = await answers(engine, ASKED[:2], temperature=0.0, max_tokens=60)
+    together: list[int] = []
+    step = Batch.step
+
+    def watched(self: Batch) -> None:
+        together.append(len(self.rows))
+        step(self)
+
+    monkeypatch.setattr(Batch, "step", watched)
+    client = engine.client(temperature=0.0, max_tokens=60)
+    stream = client.create_stream(chat(ASKED[0]))
+    await anext(stream)  # the first speaks
+    later = await client.create(chat(ASKED[1]))
+    first = [item async for item in stream][-1]
+    assert [first.content, later.content] == undisturbed  # type: ignore[union-attr]
+    assert max(together) == 2

@@ -14,7 +14,8 @@ from debate_plugin.abacus.replies import Case, Said, grade, read
 from debate_plugin.abacus.tasks import DIRECTIONS, Teacher
 from debate_plugin.abacus.tokenizer import rendered
 from debate_plugin.abacus.workings import answer_of, is_gap, text_of, working
-from debate_plugin.engine.sampling import Prompt, Sampling, sample
+from debate_plugin.engine.batch import sample
+from debate_plugin.engine.sampling import Prompt, Sampling
 from debate_plugin.evaluation.arithmetic import Operands, question
 
 ROOM = 5  # debaters in a room

@@ -2,6 +2,6 @@
 
 from debate_plugin.engine.client import EngineClient
 from debate_plugin.engine.engine import Engine
-from debate_plugin.engine.sampling import Completion, Prompt, Sampling
+from debate_plugin.engine.sampling import Completion, Prompt, Sampling, TokenLogprob
 
-__all__ = ["Completion", "Engine", "EngineClient", "Prompt", "Sampling"]
+__all__ = ["Completion", "Engine", "EngineClient", "Prompt", "Sampling", "TokenLogprob"]

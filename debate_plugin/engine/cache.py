@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers.cache_utils import DynamicLayer
+from torch.nn import functional
+from transformers.cache_utils import Cache, DynamicLayer
 
 _BLOCK = 64  # columns of room added at a time
 
@@ -41,3 +43,30 @@ def _with_room(held: torch.Tensor, incoming: torch.Tensor, start: int, room: int
     if start:
         buffer[:, :, :start] = held
     return buffer
+
+
+def roomy() -> Cache:
+    return Cache(layer_class_to_replicate=RoomyLayer)
+
+
+def joined(parts: Sequence[tuple[Cache, int]]) -> Cache:
+    """One cache of all rows; each part comes with the columns of padding that it gets in front."""
+    if len(parts) == 1 and parts[0][1] == 0:
+        return parts[0][0]
+    whole = roomy()
+    for number in range(len(parts[0][0].layers)):
+        layers = [(cache.layers[number], padding) for cache, padding in parts]
+        keys, values = (
+            torch.cat([functional.pad(getattr(layer, name), (0, 0, padding, 0)) for layer, padding in layers])
+            for name in ("keys", "values")
+        )
+        whole.update(keys, values, number)
+    return whole
+
+
+def keep(cache: Cache, rows: torch.Tensor, *, first_column: int) -> None:
+    """Drop all but these rows, and the columns before the first one that any of them uses."""
+    for layer in cache.layers:
+        assert isinstance(layer, RoomyLayer) and layer.keys is not None and layer.values is not None
+        layer.keys = layer.keys[rows, :, first_column:]
+        layer.values = layer.values[rows, :, first_column:]

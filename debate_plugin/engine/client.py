@@ -6,28 +6,31 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import fields, replace
 from typing import Any, Literal
 
 from autogen_core import CancellationToken
 from autogen_core.models import (
     AssistantMessage,
     ChatCompletionClient,
+    ChatCompletionTokenLogprob,
     CreateResult,
     LLMMessage,
     ModelFamily,
     ModelInfo,
     RequestUsage,
     SystemMessage,
+    TopLogprob,
     UserMessage,
 )
 from autogen_core.tools import Tool, ToolSchema
 from pydantic import BaseModel
 
 from debate_plugin.engine.engine import Engine
-from debate_plugin.engine.sampling import Prompt, Sampling
+from debate_plugin.engine.sampling import Prompt, Sampling, TokenLogprob
 
-_SETTINGS = ("temperature", "top_p", "max_tokens", "stop", "seed")
+_SETTINGS = tuple(setting.name for setting in fields(Sampling))
 
 
 class EngineClient(ChatCompletionClient):
@@ -57,27 +60,13 @@ class EngineClient(ChatCompletionClient):
         extra_create_args: Mapping[str, Any] | None = None,
         cancellation_token: CancellationToken | None = None,
     ) -> CreateResult:
-        """Answer a chat; `extra_create_args` takes temperature, top_p, max_tokens, stop and seed.
+        """Answer a chat; `extra_create_args` takes temperature, top_p, max_tokens, stop, seed, logprobs, top_logprobs.
 
         Raises:
             ValueError: tools, JSON output, images or an unknown setting were asked for, or the prompt is too long.
         """
-        if tools:
-            raise ValueError("the in-process engine calls no tools; use an OpenAI-compatible server for tool agents")
-        if json_output:
-            raise ValueError("the in-process engine has no JSON mode; use an OpenAI-compatible server for that")
-        ids = self._engine.encode([_chat_message(message) for message in messages])
-        prompt = Prompt(ids=ids, sampling=self._settings(ids, extra_create_args or {}))
-        future = asyncio.wrap_future(self._engine.submit(prompt, adapter=self.adapter))
-        if cancellation_token is not None:
-            cancellation_token.link_future(future)
-        completion = await future
-        usage = RequestUsage(prompt_tokens=len(ids), completion_tokens=completion.tokens)
-        self._usage = RequestUsage(
-            prompt_tokens=self._usage.prompt_tokens + usage.prompt_tokens,
-            completion_tokens=self._usage.completion_tokens + usage.completion_tokens,
-        )
-        return CreateResult(finish_reason=completion.finish_reason, content=completion.text, usage=usage, cached=False)
+        _refuse(tools, json_output)
+        return await self._answer(self._prompt(messages, extra_create_args), cancellation_token)
 
     async def create_stream(
         self,
@@ -89,18 +78,58 @@ class EngineClient(ChatCompletionClient):
         extra_create_args: Mapping[str, Any] | None = None,
         cancellation_token: CancellationToken | None = None,
     ) -> AsyncGenerator[str | CreateResult, None]:
-        """The reply as one chunk, then the result: a batch of the engine ends as a whole."""
-        result = await self.create(
-            messages,
-            tools=tools,
-            tool_choice=tool_choice,
-            json_output=json_output,
-            extra_create_args=extra_create_args,
-            cancellation_token=cancellation_token,
+        """The reply piece by piece as it is sampled, then the result; who leaves early cancels the request."""
+        _refuse(tools, json_output)
+        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+
+        def tell(piece: str | None) -> None:
+            with suppress(RuntimeError):  # the event loop is closed: nobody listens
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        prompt = replace(self._prompt(messages, extra_create_args), on_text=tell)
+        answering = asyncio.ensure_future(self._answer(prompt, cancellation_token))
+        answering.add_done_callback(lambda _: tell(None))  # behind the pieces, which were told before
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            yield await answering
+        finally:
+            answering.cancel()
+
+    def _prompt(self, messages: Sequence[LLMMessage], overrides: Mapping[str, Any] | None) -> Prompt:
+        ids = self._engine.encode([_chat_message(message) for message in messages])
+        return Prompt(ids=ids, sampling=self._settings(ids, overrides or {}), adapter=self.adapter)
+
+    async def _answer(self, prompt: Prompt, token: CancellationToken | None) -> CreateResult:
+        asking = asyncio.ensure_future(self._engine.answer(prompt))
+        if token is not None:
+            token.link_future(asking)
+        try:
+            completion = await asking
+        finally:
+            asking.cancel()
+        usage = RequestUsage(prompt_tokens=len(prompt.ids), completion_tokens=completion.tokens)
+        self._usage = RequestUsage(
+            prompt_tokens=self._usage.prompt_tokens + usage.prompt_tokens,
+            completion_tokens=self._usage.completion_tokens + usage.completion_tokens,
         )
-        if isinstance(result.content, str):
-            yield result.content
-        yield result
+        return CreateResult(
+            finish_reason=completion.finish_reason,
+            content=completion.text,
+            usage=usage,
+            cached=False,
+            logprobs=[self._logprob(one) for one in completion.logprobs] if completion.logprobs is not None else None,
+        )
+
+    def _logprob(self, of: TokenLogprob) -> ChatCompletionTokenLogprob:
+        text = self._engine.decode(of.token)
+        likeliest = [
+            TopLogprob(logprob=logprob, bytes=list(self._engine.decode(token).encode()))
+            for token, logprob in of.likeliest
+        ]
+        return ChatCompletionTokenLogprob(
+            token=text, logprob=of.logprob, top_logprobs=likeliest or None, bytes=list(text.encode())
+        )
 
     def _settings(self, ids: tuple[int, ...], overrides: Mapping[str, Any]) -> Sampling:
         unknown = sorted(set(overrides) - set(_SETTINGS))
@@ -155,6 +184,13 @@ class EngineClient(ChatCompletionClient):
             structured_output=False,
             multiple_system_messages=False,
         )
+
+
+def _refuse(tools: Sequence[Tool | ToolSchema], json_output: bool | type[BaseModel] | None) -> None:
+    if tools:
+        raise ValueError("the in-process engine calls no tools; use an OpenAI-compatible server for tool agents")
+    if json_output:
+        raise ValueError("the in-process engine has no JSON mode; use an OpenAI-compatible server for that")
 
 
 def _chat_message(message: LLMMessage) -> dict[str, str]:

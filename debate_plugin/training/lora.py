@@ -24,7 +24,7 @@ with needs("train"):
     from transformers.trainer_callback import PrinterCallback
 
 from debate_plugin import pretrained
-from debate_plugin.engine.sampling import context_tokens
+from debate_plugin.engine.batch import context_tokens
 from debate_plugin.lineage import Base, Lineage, data_of, parent_of
 from debate_plugin.models import name_of
 from debate_plugin.training.preflight import Preflight, Told, preflight

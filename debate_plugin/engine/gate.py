@@ -1,0 +1,53 @@
+"""Back-pressure: so many requests may wait for the model, who comes with more waits for a place."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from concurrent.futures import Future
+
+
+class Gate:
+    """Places are given in the order in which they were asked for, to any number of threads and event loops."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._outside: deque[Future[None]] = deque()
+        self._lock = threading.Lock()
+
+    def enter(self) -> None:
+        """Take a place; blocks this thread while there is none."""
+        self._ask().result()
+
+    async def entered(self) -> None:
+        """Take a place; waits while there is none."""
+        place = self._ask()
+        if place.done():
+            return
+        try:
+            await asyncio.wrap_future(place)
+        except asyncio.CancelledError:
+            if not place.cancelled():  # it was given in the same moment
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give a place back."""
+        with self._lock:
+            while self._outside:
+                following = self._outside.popleft()
+                if following.set_running_or_notify_cancel():
+                    following.set_result(None)
+                    return
+            self._free += 1
+
+    def _ask(self) -> Future[None]:
+        place: Future[None] = Future()
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                place.set_result(None)
+            else:
+                self._outside.append(place)
+        return place
