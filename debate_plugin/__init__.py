@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from debate_plugin.directions import Directions
     from debate_plugin.engine import Engine
     from debate_plugin.errors import InputError
+    from debate_plugin.lockstep import debate_in_lockstep
     from debate_plugin.messages import (
         DEBATE_MESSAGES,
         DebateDecided,
@@ -85,6 +86,7 @@ _HOMES = {
     "chain": "topology",
     "complete": "topology",
     "debate": "protocol",
+    "debate_in_lockstep": "lockstep",
     "edges": "topology",
     "from_graph": "topology",
     "generate": "series",
@@ -134,6 +136,7 @@ __all__ = [
     "chain",
     "complete",
     "debate",
+    "debate_in_lockstep",
     "edges",
     "from_graph",
     "generate",

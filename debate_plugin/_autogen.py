@@ -18,8 +18,9 @@ from autogen_agentchat.teams._group_chat._events import (
 )
 from autogen_agentchat.teams._group_chat._sequential_routed_agent import SequentialRoutedAgent
 from autogen_core import EVENT_LOGGER_NAME, SingleThreadedAgentRuntime
+from autogen_core.model_context import UnboundedChatCompletionContext
 from autogen_core.models import ChatCompletionClient
-from autogen_core.tools import ToolSchema
+from autogen_core.tools import StaticStreamWorkbench, ToolSchema
 from opentelemetry import trace
 
 __all__ = [
@@ -35,7 +36,9 @@ __all__ = [
     "abort",
     "all_hear",
     "members",
+    "model_client",
     "model_named",
+    "more_than_speech",
     "remembers_nothing",
     "renew",
     "system_messages",
@@ -134,6 +137,24 @@ def tool_schemas(agent: AssistantAgent) -> Iterator[ToolSchema]:
             yield tool.schema
     for tool in agent._handoff_tools:
         yield tool.schema
+
+
+def more_than_speech(agent: AssistantAgent) -> str | None:
+    """What an assistant does beside sending its whole context to its model and saying what comes back."""
+    others = [one for one in agent._workbench if type(one) is not StaticStreamWorkbench]
+    if others or next(tool_schemas(agent), None) is not None:
+        return "has tools"
+    if agent._memory:
+        return "has a memory"
+    if type(agent.model_context) is not UnboundedChatCompletionContext:
+        return f"has a context of its own ({type(agent.model_context).__name__})"
+    return "answers in a type of its own" if agent._output_content_type is not None else None
+
+
+def model_client(agent: ChatAgent) -> ChatCompletionClient:
+    """The client that an assistant, or one of our agents, speaks with."""
+    client: ChatCompletionClient = agent._model_client  # type: ignore[attr-defined]  # no protocol has it
+    return client
 
 
 def model_named(client: ChatCompletionClient) -> str | None:

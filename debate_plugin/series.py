@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,8 +130,15 @@ async def _hold(
                     store.keep(id, reached, run=series.run)
         elif isinstance(message, DebateDecided):
             outcome = message.outcome
-    if outcome is None or broke_down(replies):
+    held = ended(question, replies, outcome)
+    if held.failure is not None:
         store.keep(id, None)  # nothing to go on from
+    return held
+
+
+def ended(question: Question, replies: Sequence[Reply], outcome: Outcome | None) -> Held:
+    """What came of a debate; one that broke down is a failure, whatever it decided."""
+    if outcome is None or broke_down(replies):
         failed = (reply.abstention for reply in replies if reply.failed)
         return Held(question=question, failure=next(failed, None) or "the debate ended without an outcome")
     return Held(

@@ -10,7 +10,7 @@ from typing import Self
 
 from autogen_agentchat.agents import BaseChatAgent
 from autogen_agentchat.base import Response
-from autogen_agentchat.messages import BaseChatMessage, TextMessage
+from autogen_agentchat.messages import BaseChatMessage, TextMessage, ThoughtEvent
 from autogen_core import CancellationToken, Component, ComponentModel
 from autogen_core.models import ChatCompletionClient, SystemMessage, UserMessage
 from pydantic import BaseModel
@@ -53,7 +53,10 @@ class StatelessAgent(BaseChatAgent, Component[StatelessAgentConfig]):
             raise ValueError(
                 f"expected text from the model of {self.name!r}, got a tool call; a StatelessAgent has no tools"
             )
-        return Response(chat_message=TextMessage(content=result.content, source=self.name, models_usage=result.usage))
+        return Response(
+            chat_message=TextMessage(content=result.content, source=self.name, models_usage=result.usage),
+            inner_messages=[ThoughtEvent(content=result.thought, source=self.name)] if result.thought else None,
+        )
 
     async def on_reset(self, cancellation_token: CancellationToken) -> None:
         """Nothing is remembered, so there is nothing to forget."""

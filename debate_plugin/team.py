@@ -135,6 +135,24 @@ class DebateTeam(BaseGroupChat, Component[DebateTeamConfig]):
         return self._table.debaters
 
     @property
+    def seated(self) -> Sequence[ChatAgent | Team]:
+        """The debaters in seat order, then the agents that serve them."""
+        return tuple(self._participants)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The plan as plain data, as transcripts have it."""
+        return dict(self._table.settings)
+
+    @property
+    def patience(self) -> Patience:
+        return self._patience
+
+    @property
+    def termination_condition(self) -> TerminationCondition | None:
+        return self._termination_condition
+
+    @property
     def participants(self) -> dict[str, Participant]:
         """What is known of each agent that speaks under a name of its own."""
         return dict(self._table.participants)
