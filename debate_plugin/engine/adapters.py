@@ -40,8 +40,8 @@ class Adapters:
     def __init__(self, base: Any) -> None:
         self._base = base
         self._layers: dict[str, dict[str, _Pair]] = {}  # by layer, by adapter
-        self._stacks: dict[tuple[str, tuple[str, ...]], tuple[torch.Tensor, torch.Tensor]] = {}
-        self._stacked: tuple[str, ...] = ()  # the adapters that `_stacks` is of
+        self._stacks: dict[tuple[str, tuple[str | None, ...]], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._stacked: tuple[str | None, ...] = ()  # the adapters that `_stacks` is of
         self._voices: Voices | None = None  # of the rows that go through the base
 
     def add(self, name: str, folder: str | Path) -> None:
@@ -63,7 +63,7 @@ class Adapters:
 
     def run(self, voices: Voices, forward: Callable[[], Any]) -> Any:
         """Run the base with these voices."""
-        self._voices = voices if voices.present else None
+        self._voices = voices if voices.are_adapted else None
         try:
             return forward()
         finally:
@@ -82,7 +82,7 @@ class Adapters:
         stack = self._stack(layer, voices.present)
         return output if stack is None else voices.add(output, x, *stack)
 
-    def _stack(self, layer: str, present: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor] | None:
+    def _stack(self, layer: str, present: tuple[str | None, ...]) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Both sides of the adapters on a layer, shapes (adapters, inputs, rank) and (adapters, rank, outputs)."""
         here = self._layers[layer]
         if here.keys().isdisjoint(present):
@@ -92,7 +92,7 @@ class Adapters:
             self._stacked = present
         if (stack := self._stacks.get((layer, present))) is not None:
             return stack
-        pairs = [here.get(name) for name in present]
+        pairs = [here.get(name) if name is not None else None for name in present]
         some = next(pair for pair in pairs if pair is not None)
         rank = max(pair.a.shape[1] for pair in pairs if pair is not None)
         a = some.a.new_zeros(len(present), some.a.shape[0], rank)
@@ -113,30 +113,32 @@ class Voices:
 
     def __init__(self, names: Sequence[str | None], device: Any) -> None:
         self.rows = len(names)
-        self.present = tuple(sorted({name for name in names if name is not None}))
+        self.present = tuple(sorted(set(names), key=lambda name: name or ""))
         groups = [[row for row, name in enumerate(names) if name == one] for one in self.present]
-        longest = max(map(len, groups), default=0)
+        longest = max(map(len, groups))
         taken = [row for group in groups for row in (*group, *group[:1] * (longest - len(group)))]
         given = {
             row: place * longest + within for place, group in enumerate(groups) for within, row in enumerate(group)
         }
-        speaking = sorted(given)
-        self._are_all = len(speaking) == self.rows
-        self._in_order = self._are_all and taken == speaking
+        self._in_order = taken == list(range(self.rows))
         self._take = torch.tensor(taken, device=device)  # the row at each place in the groups
-        self._give = torch.tensor([given[row] for row in speaking], device=device)  # the place of each speaking row
-        self._speaking = torch.tensor(speaking, device=device)
+        self._give = torch.tensor([given[row] for row in range(self.rows)], device=device)  # the place of each row
+
+    @property
+    def are_adapted(self) -> bool:
+        """Whether anybody speaks with an adapter."""
+        return self.present != (None,)
 
     def add(self, output: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """The layer's output (rows, tokens, outputs) with what its input (rows, tokens, inputs) becomes."""
-        adapters, tokens = len(self.present), x.shape[1]
+        x = x.to(a.dtype)
+        if len(self.present) == 1:
+            said = x.reshape(-1, x.shape[2]) @ a[0] @ b[0]
+            return output.add_(said.view(output.shape))
         grouped = x if self._in_order else x.index_select(0, self._take)
-        said = grouped.to(a.dtype).reshape(adapters, -1, x.shape[2]) @ a @ b
-        said = said.view(-1, tokens, b.shape[2]).to(output.dtype)
-        if self._in_order:
-            return output.add_(said)
-        said = said.index_select(0, self._give)
-        return output.add_(said) if self._are_all else output.index_add_(0, self._speaking, said)
+        said = torch.bmm(torch.bmm(grouped.reshape(len(self.present), -1, x.shape[2]), a), b)
+        said = said.view(-1, *output.shape[1:])
+        return output.add_(said if self._in_order else said.index_select(0, self._give))
 
 
 def _read(folder: str | Path, base: Any) -> dict[str, _Pair]:

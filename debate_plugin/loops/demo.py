@@ -19,6 +19,7 @@ from autogen_core.models import ChatCompletionClient
 
 from debate_agents.presets import debategpt
 from debate_plugin import abacus
+from debate_plugin.apart import apart
 from debate_plugin.dataset.compile import Compilation, compile_rows
 from debate_plugin.dataset.filters import Agreement
 from debate_plugin.dataset.rules import final_answer, majority_minority
@@ -75,10 +76,10 @@ def run_demo(folder: Path, demo: Demo | None = None, *, bars: Bars = silent) -> 
             compile_rows(store.transcripts(), dpo_rows, Compilation(rule=majority_minority, filters=agreed))
 
         with _timed(seconds, "train_sft"), bars("Supervised fine-tuning", None) as advance:
-            train_sft(abacus.FOLDER, sft_rows, sft, settings=demo.sft, progress=advance)
+            apart(train_sft, abacus.FOLDER, sft_rows, sft, settings=demo.sft, progress=advance)
 
         with _timed(seconds, "train_dpo"), bars("Preference training", None) as advance:
-            train_preference(abacus.FOLDER, dpo_rows, dpo, adapter=sft, settings=demo.dpo, progress=advance)
+            apart(train_preference, abacus.FOLDER, dpo_rows, dpo, adapter=sft, settings=demo.dpo, progress=advance)
 
         with _timed(seconds, "evaluate"):
             engine.add_adapter("sft", sft)
