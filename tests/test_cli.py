@@ -46,6 +46,13 @@ def test_the_whole_path_by_hand(tmp_path: Path) -> None:
     again = json.loads(ok(debate("generate", "--questions", asked, "--store", "d.sqlite", "--json", cwd=tmp_path)))
     assert (again["debated"], again["skipped"]) == (0, 12)
 
+    played = ("generate", "--questions", asked, "--store", "lockstep.sqlite", "--play", "lockstep", "--json")
+    assert json.loads(ok(debate(*played, cwd=tmp_path)))["debated"] == 12
+    with Store.open(tmp_path / "lockstep.sqlite") as lockstep, Store.open(tmp_path / "d.sqlite") as live:
+        assert lockstep.ids() == live.ids()
+        said = [[reply.text for one in store.transcripts() for reply in one.replies] for store in (lockstep, live)]
+    assert said[0] == said[1]
+
     card = json.loads(ok(debate("compile", "--store", "d.sqlite", "--out", "sft.jsonl", "--json", cwd=tmp_path)))
     assert card["rows"] + sum(card["without_row"].values()) == card["transcripts"] == 12
     pairs = ok(

@@ -45,6 +45,13 @@ def run(question: str, kind: str, as_json: bool, **options: Any) -> None:
 @click.option("--source", help="Where the questions are from, for the cards of data sets; the file's name by default.")
 @click.option("--licence", help="The licence of that source.")
 @click.option("--run", "run_name", default="default", show_default=True, help="Name of the run in the store.")
+@click.option(
+    "--play",
+    type=click.Choice(["live", "lockstep"]),
+    default="live",
+    show_default=True,
+    help="Hold debates as they come, or a thousand in lockstep: one batch for each stage of all of them.",
+)
 @as_json
 def generate(as_json: bool, **options: Any) -> None:
     """Debate the questions of a file, but for the test share; those the store holds already are skipped."""
@@ -107,7 +114,9 @@ async def _generate(
     run_name: str,
     source: str | None,
     licence: str | None,
+    play: str,
 ) -> dict[str, Any]:
+    from debate_plugin.lockstep import debate_in_lockstep
     from debate_plugin.question import read_questions
     from debate_plugin.series import Series
     from debate_plugin.series import generate as debates
@@ -130,7 +139,12 @@ async def _generate(
             open_questions = series.open_questions(asked)
             debated = failed = tokens = 0
             reason = None
-            async with aclosing(debates(series, open_questions, concurrency=debating.concurrency)) as ending:
+            held_debates = (
+                debates(series, open_questions, concurrency=debating.concurrency)
+                if play == "live"
+                else debate_in_lockstep(series, open_questions)
+            )
+            async with aclosing(held_debates) as ending:
                 with bar("Debating", len(open_questions)) as advance:
                     async for held in ending:
                         if held.failure is not None:
