@@ -58,6 +58,9 @@ async def test_each_row_speaks_with_its_own_adapter_as_peft_has_it(make: Make) -
         clients = {name: engine.client(adapter=name, temperature=0.0, max_tokens=12) for name in names}
         asked = [(name, text) for text in ASKED[:5] for name in names if (name, text) != ("wide", ASKED[0])]
         results = await asyncio.gather(*(clients[name].create(chat(text)) for name, text in asked))
+        few = [(name, ASKED[5]) for name in ("wide", "patterned")]  # neighbours in no stack
+        results += await asyncio.gather(*(clients[name].create(chat(text)) for name, text in few))
+        asked += few
     assert max(batches) > len(names)  # they did share batches
     said = {key: str(result.content) for key, result in zip(asked, results, strict=True)}
     for name in names:

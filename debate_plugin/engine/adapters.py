@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch.nn import functional
 
 from debate_plugin.errors import InputError
 
@@ -26,22 +26,13 @@ _WEIGHT = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<side>[AB])\.we
 _CHANGE_THE_BASE = ("pissa", "olora", "corda")  # ways to begin an adapter that take what it has away from the base
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Pair:
-    """One adapter on one layer: what it adds to the layer's output is `x @ a @ b`."""
-
-    a: torch.Tensor  # (inputs, rank)
-    b: torch.Tensor  # (rank, outputs), scaled
-
-
 class Adapters:
     """The adapters of one base by name. Not safe for threads: the engine's own thread alone adds and speaks."""
 
     def __init__(self, base: Any) -> None:
         self._base = base
-        self._layers: dict[str, dict[str, _Pair]] = {}  # by layer, by adapter
-        self._stacks: dict[tuple[str, tuple[str | None, ...]], tuple[torch.Tensor, torch.Tensor]] = {}
-        self._stacked: tuple[str | None, ...] = ()  # the adapters that `_stacks` is of
+        self._places: dict[str | None, int] = {None: 0}  # in every stack
+        self._stacks: dict[str, _Stack] = {}  # by layer
         self._voices: Voices | None = None  # of the rows that go through the base
 
     def add(self, name: str, folder: str | Path) -> None:
@@ -50,20 +41,21 @@ class Adapters:
         Raises:
             InputError: it is no plain LoRA adapter, or not one for this base.
         """
-        for layer, pair in _read(folder, self._base).items():
-            if layer not in self._layers:
-                self._layers[layer] = {}
+        place = len(self._places)
+        for layer, (a, b) in _read(folder, self._base).items():
+            if layer not in self._stacks:
+                self._stacks[layer] = _Stack(a, b)
                 self._base.get_submodule(layer).register_forward_hook(partial(self._speak, layer))
-            self._layers[layer][name] = pair
-        self._stacks.clear()
+            self._stacks[layer].add(place, a, b)
+        self._places[name] = place
 
     def voices(self, names: Sequence[str | None]) -> Voices:
-        """Who speaks in each row of a batch."""
-        return Voices(names, self._base.device)
+        """Who speaks in each row of a batch; None is the base."""
+        return Voices([self._places[name] for name in names], self._base.device)
 
     def run(self, voices: Voices, forward: Callable[[], Any]) -> Any:
         """Run the base with these voices."""
-        self._voices = voices if voices.are_adapted else None
+        self._voices = voices
         try:
             return forward()
         finally:
@@ -71,38 +63,57 @@ class Adapters:
 
     def _speak(self, layer: str, _: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         voices = self._voices
-        if voices is None:
+        stack = self._stacks[layer].of(voices.present) if voices is not None else None
+        if voices is None or stack is None:
             return output
         (x,) = inputs
         if x.dim() != 3 or x.shape[0] != voices.rows:
             raise InputError(
                 f"expected {layer} to be given (rows, tokens, width), got {tuple(x.shape)} for {voices.rows} rows; "
-                "this base mixes the rows of a batch, merge it into a model of its own with `debate merge`"
+                "this base mixes the rows of a batch, merge the adapter into a model of its own with `debate merge`"
             )
-        stack = self._stack(layer, voices.present)
-        return output if stack is None else voices.add(output, x, *stack)
+        return voices.add(output, x, *stack)
 
-    def _stack(self, layer: str, present: tuple[str | None, ...]) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Both sides of the adapters on a layer, shapes (adapters, inputs, rank) and (adapters, rank, outputs)."""
-        here = self._layers[layer]
-        if here.keys().isdisjoint(present):
+
+class _Stack:
+    """The adapters on one layer, one behind the other: what each adds to the layer's output is `x @ a @ b`.
+
+    At place 0, and at those of adapters without this layer, are zeros.
+    """
+
+    def __init__(self, a: torch.Tensor, b: torch.Tensor) -> None:
+        self._a = a.new_zeros(1, a.shape[0], 1)  # (adapters, inputs, rank)
+        self._b = b.new_zeros(1, 1, b.shape[1])  # (adapters, rank, outputs), scaled
+        self._adapting: set[int] = set()
+        self._chosen: tuple[tuple[int, ...], tuple[torch.Tensor, torch.Tensor]] | None = None
+
+    def add(self, place: int, a: torch.Tensor, b: torch.Tensor) -> None:
+        """Put an adapter at a place; `a` (inputs, rank) and `b` (rank, outputs)."""
+        self._grow(place + 1, a.shape[1])
+        self._a[place, :, : a.shape[1]] = a
+        self._b[place, : b.shape[0]] = b
+        self._adapting.add(place)
+
+    def of(self, places: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Both sides of the adapters at these places, in this order; None where none of them adapts the layer."""
+        if self._adapting.isdisjoint(places):
             return None
-        if present != self._stacked:  # those of one set of adapters are kept: sets change seldom, and each is a copy
-            self._stacks.clear()
-            self._stacked = present
-        if (stack := self._stacks.get((layer, present))) is not None:
-            return stack
-        pairs = [here.get(name) if name is not None else None for name in present]
-        some = next(pair for pair in pairs if pair is not None)
-        rank = max(pair.a.shape[1] for pair in pairs if pair is not None)
-        a = some.a.new_zeros(len(present), some.a.shape[0], rank)
-        b = some.b.new_zeros(len(present), rank, some.b.shape[1])
-        for place, pair in enumerate(pairs):
-            if pair is not None:
-                a[place, :, : pair.a.shape[1]] = pair.a
-                b[place, : pair.b.shape[0]] = pair.b
-        self._stacks[layer, present] = a, b
-        return a, b
+        if max(places) >= len(self._a):
+            self._grow(max(places) + 1, 1)
+        first, behind = places[0], places[0] + len(places)
+        if places == tuple(range(first, behind)):
+            return self._a[first:behind], self._b[first:behind]
+        if self._chosen is None or self._chosen[0] != places:  # one choice is kept: each is a copy
+            chosen = torch.tensor(places, device=self._a.device)
+            self._chosen = places, (self._a[chosen], self._b[chosen])
+        return self._chosen[1]
+
+    def _grow(self, adapters: int, rank: int) -> None:
+        """Room for so many adapters of such a rank."""
+        more, wider = max(0, adapters - len(self._a)), max(0, rank - self._a.shape[2])
+        self._a = functional.pad(self._a, (0, wider, 0, 0, 0, more))
+        self._b = functional.pad(self._b, (0, 0, 0, wider, 0, more))
+        self._chosen = None
 
 
 class Voices:
@@ -111,10 +122,10 @@ class Voices:
     Groups are as long as the longest of them: in debates each adapter has about as many rows as any other.
     """
 
-    def __init__(self, names: Sequence[str | None], device: Any) -> None:
-        self.rows = len(names)
-        self.present = tuple(sorted(set(names), key=lambda name: name or ""))
-        groups = [[row for row, name in enumerate(names) if name == one] for one in self.present]
+    def __init__(self, places: Sequence[int], device: Any) -> None:
+        self.rows = len(places)
+        self.present = tuple(sorted(set(places)))
+        groups = [[row for row, place in enumerate(places) if place == one] for one in self.present]
         longest = max(map(len, groups))
         taken = [row for group in groups for row in (*group, *group[:1] * (longest - len(group)))]
         given = {
@@ -123,11 +134,6 @@ class Voices:
         self._in_order = taken == list(range(self.rows))
         self._take = torch.tensor(taken, device=device)  # the row at each place in the groups
         self._give = torch.tensor([given[row] for row in range(self.rows)], device=device)  # the place of each row
-
-    @property
-    def are_adapted(self) -> bool:
-        """Whether anybody speaks with an adapter."""
-        return self.present != (None,)
 
     def add(self, output: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """The layer's output (rows, tokens, outputs) with what its input (rows, tokens, inputs) becomes."""
@@ -141,8 +147,8 @@ class Voices:
         return output.add_(said if self._in_order else said.index_select(0, self._give))
 
 
-def _read(folder: str | Path, base: Any) -> dict[str, _Pair]:
-    """The pairs of an adapter folder by layer, on the base's device and in its precision."""
+def _read(folder: str | Path, base: Any) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """What an adapter folder has by layer, (inputs, rank) and (rank, outputs), scaled, in the base's precision."""
     from peft import LoraConfig, PeftConfig
     from peft.utils.other import get_pattern_key
 
@@ -172,7 +178,7 @@ def _read(folder: str | Path, base: Any) -> dict[str, _Pair]:
                 "merge it into a model of its own with `debate merge`"
             )
         sides.setdefault(match["layer"], {})[match["side"]] = weight
-    pairs: dict[str, _Pair] = {}
+    pairs: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     for layer, pair in sides.items():
         a, b = pair.get("A"), pair.get("B")
         _refuse_misfit(folder, base, layer, a, b)
@@ -180,9 +186,9 @@ def _read(folder: str | Path, base: Any) -> dict[str, _Pair]:
         rank, alphas = a.shape[0], config.alpha_pattern or {}
         alpha = alphas.get(get_pattern_key(list(alphas), layer), config.lora_alpha)
         scale = alpha / rank**0.5 if config.use_rslora else alpha / rank
-        pairs[layer] = _Pair(
-            a=a.T.contiguous().to(base.device, base.dtype),
-            b=(b.T.float() * scale).contiguous().to(base.device, base.dtype),
+        pairs[layer] = (
+            a.T.contiguous().to(base.device, base.dtype),
+            (b.T.float() * scale).contiguous().to(base.device, base.dtype),
         )
     if not pairs:
         raise InputError(f"expected LoRA weights in {folder}, found none; train the adapter again")
