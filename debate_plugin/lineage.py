@@ -79,8 +79,13 @@ class Lineage(BaseModel):
 
 def parent_of(adapter: str | Path) -> Parent:
     """The adapter in a folder, as a parent."""
-    weights = Path(adapter) / "adapter_model.safetensors"
-    return Parent(name=Path(adapter).resolve().name, sha256=hashlib.sha256(weights.read_bytes()).hexdigest())
+    return Parent(name=Path(adapter).resolve().name, sha256=weights_hash(adapter))
+
+
+def weights_hash(adapter: str | Path) -> str:
+    """What the adapter in a folder is known by: the SHA-256 of its weights' file."""
+    with (Path(adapter) / "adapter_model.safetensors").open("rb") as weights:
+        return hashlib.file_digest(weights, "sha256").hexdigest()
 
 
 def data_of(rows: str | Path) -> Data:

@@ -23,6 +23,7 @@ class Participant(BaseModel):
     system_message: str | None = None
     model: str | None = None  # by the name that its client asks for; a server's adapters are such names
     adapter: str | None = None  # of the in-process engine
+    adapter_sha256: str | None = None  # of that adapter's weights, by which its lineage is found
     tools: tuple[dict[str, Any], ...] = ()  # as OpenAI's function schemas
     is_assistant: bool = False  # an `AssistantAgent`, whose context holds what was said and heard
 
@@ -59,7 +60,11 @@ def _described(agent: ChatAgent | Team) -> Participant:
     client = getattr(agent, "_model_client", None)
     spoken_with: dict[str, Any] = {}
     if isinstance(client, ChatCompletionClient):
-        spoken_with = {"model": model_named(client), "adapter": getattr(client, "adapter", None)}
+        spoken_with = {
+            "model": model_named(client),
+            "adapter": getattr(client, "adapter", None),
+            "adapter_sha256": getattr(client, "adapter_sha256", None),
+        }
     if isinstance(agent, StatelessAgent):
         return Participant(system_message=storable(agent.system_message), **spoken_with)
     if isinstance(agent, AssistantAgent):

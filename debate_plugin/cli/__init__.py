@@ -10,7 +10,7 @@ import warnings
 import click
 
 from debate_plugin.cli.debates import evaluate, generate, run
-from debate_plugin.cli.records import export, import_, runs, show
+from debate_plugin.cli.records import export, import_, lineage, runs, show
 from debate_plugin.cli.rows import compile_
 from debate_plugin.cli.training import demo, merge, train
 from debate_plugin.errors import InputError, MissingExtraError, RunError
@@ -25,7 +25,7 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (run, generate, runs, show, export, import_, compile_, train, merge, evaluate, demo):
+for _command in (run, generate, runs, show, lineage, export, import_, compile_, train, merge, evaluate, demo):
     app.add_command(_command)
 
 

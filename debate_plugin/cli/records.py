@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -63,6 +64,48 @@ def show(id: str | None, store_place: str, row: str | None, run_name: str | None
             return
         record = opened.get(id)
     click.echo(written(record) if as_json else printed(record))
+
+
+@click.command()
+@click.argument("id")
+@store
+@click.option(
+    "--in", "folder", type=Path, default=".", show_default=True, help="Folder with the adapters and row files."
+)
+@as_json
+def lineage(id: str, store_place: str, folder: Path, as_json: bool) -> None:
+    """Trace the record of an ID back: which adapters spoke, what they learnt from, who spoke there."""
+    from debate_plugin.ancestry import ancestry
+    from debate_plugin.store import Store
+
+    with Store.open(store_place, create=False) as opened:
+        record = opened.get(id)
+        traced = ancestry(record, opened, folder)
+    if as_json:
+        click.echo(TypeAdapter(type(traced)).dump_json(traced).decode())
+        return
+    click.echo(f"{record.id}, run {record.run}")
+    _print_speakers(traced.speakers)
+    for ancestor in traced.ancestors:
+        click.echo(f"\nadapter {ancestor.sha256[:12]} {ancestor.folder or f'is not in {folder}'}")
+        if (made := ancestor.lineage) is None:
+            continue
+        data = made.data
+        rules = ", ".join(f"{rule} {count}" for rule, count in data.rules.items())
+        origin = ancestor.rows or f"{data.name}, which is not there"
+        click.echo(f"  {made.method} on {data.rows} rows of {origin} ({rules})")
+        parent = f", from adapter {made.parent.sha256[:12]}" if made.parent is not None else ""
+        click.echo(f"  on base {made.base.name}{parent}")
+        if ancestor.lost:
+            click.echo(f"  {ancestor.lost} debates of its rows are not in {store_place}")
+        _print_speakers(ancestor.speakers)
+
+
+def _print_speakers(speakers: Any) -> None:
+    for one in speakers:
+        with_adapter = f" with adapter {one.adapter} ({one.sha256[:12]})" if one.sha256 is not None else ""
+        debates = "1 debate" if one.debates == 1 else f"{one.debates} debates"
+        click.echo(f"  {', '.join(one.names)}: {one.model or 'a model without a name'}{with_adapter}, in {debates}")
 
 
 def _list(opened: Any, run_name: str | None, as_json: bool) -> None:

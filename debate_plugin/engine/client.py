@@ -45,7 +45,7 @@ class EngineClient(ChatCompletionClient):
 
     def __init__(self, engine: Engine, *, adapter: str | None, sampling: Sampling) -> None:
         self._engine = engine
-        self.model, self.adapter = engine.name, adapter
+        self.model, self.adapter, self.adapter_sha256 = engine.name, adapter, engine.adapter_sha256(adapter)
         self._sampling = sampling
         self._times_asked: Counter[bytes] = Counter()
         self._usage = RequestUsage(prompt_tokens=0, completion_tokens=0)

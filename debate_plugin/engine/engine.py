@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from debate_plugin.errors import InputError, needs
+from debate_plugin.lineage import weights_hash
 from debate_plugin.models import name_of
 
 with needs("train"):
@@ -71,7 +72,7 @@ class Engine:
         self._tokenizer = tokenizer
         self._max_batch = max_batch
         self._adapters = Adapters(model)
-        self._names: set[str] = set()  # of the adapters, those too that are being loaded
+        self._hashes: dict[str, str] = {}  # of the adapters' weights, by name
         self._gate = Gate(max_waiting)
         self._queue: queue.Queue[Row | _Job | None] = queue.Queue()
         self._waiting: list[Row] = []
@@ -125,15 +126,16 @@ class Engine:
                 more than linear layers.
             RuntimeError: the engine is closed.
         """
-        if name in self._names:
+        if name in self._hashes:
             raise InputError(f"the engine already has an adapter {name!r}; give this one another name")
         path = pretrained.adapter_folder(folder, fingerprint=self._fingerprint)
+        sha256 = weights_hash(path)
         loaded: Future[None] = Future()
 
         def load() -> None:
             try:
                 self._adapters.add(name, path)
-                self._names.add(name)
+                self._hashes[name] = sha256
                 loaded.set_result(None)
             except Exception as error:
                 loaded.set_exception(error)
@@ -160,6 +162,11 @@ class Engine:
         self._check_adapter(adapter)
         sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=max_tokens, stop=stop, seed=seed)
         return EngineClient(self, adapter=adapter, sampling=sampling)
+
+    def adapter_sha256(self, adapter: str | None) -> str | None:
+        """The SHA-256 of an adapter's weights, by which its lineage is found; None for the base."""
+        self._check_adapter(adapter)
+        return self._hashes[adapter] if adapter is not None else None
 
     def encode(self, messages: list[dict[str, str]]) -> tuple[int, ...]:
         """The token ids of a chat up to where the assistant speaks."""
@@ -209,8 +216,8 @@ class Engine:
             )
 
     def _check_adapter(self, adapter: str | None) -> None:
-        if adapter is not None and adapter not in self._names:
-            known = ", ".join(sorted(self._names)) or "none"
+        if adapter is not None and adapter not in self._hashes:
+            known = ", ".join(sorted(self._hashes)) or "none"
             raise InputError(f"the engine has no adapter {adapter!r} (it has: {known}); call add_adapter first")
 
     def _queued(self, prompt: Prompt) -> Future[Completion]:
