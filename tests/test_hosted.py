@@ -203,6 +203,9 @@ async def test_a_job_that_fails_says_what_the_server_said(server: OpenAIServer, 
 
 async def test_what_the_server_refuses_is_the_users_to_mend(server: OpenAIServer, tmp_path: Path) -> None:
     pairs(tmp_path)
+    server.outages["POST /files"] = [401]
+    with pytest.raises(InputError, match=r"it refused: AuthenticationError"):
+        await train(server.url, tmp_path, settings=HostedSettings(method="dpo"))
     with pytest.raises(InputError, match=r"it refused: NotFoundError.*The model `huge` does not exist"):
         await train(server.url, tmp_path, model="huge")
     with pytest.raises(InputError, match=r"it refused: BadRequestError.*suffix is too long"):

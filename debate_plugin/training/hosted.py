@@ -198,6 +198,9 @@ def _begun(
         new.write(unused(out))
         return new
     begun = HostedJob.read(out)
+    if begun.training_file is None:  # nothing came of it
+        new.write(out)
+        return new
     for name in ("method", "base", "server", "data", "validation", "settings"):
         if (old := getattr(begun, name)) != (now := getattr(new, name)):
             raise InputError(
