@@ -19,7 +19,7 @@ from autogen_agentchat.teams._group_chat._events import (
 from autogen_agentchat.teams._group_chat._sequential_routed_agent import SequentialRoutedAgent
 from autogen_core import EVENT_LOGGER_NAME, SingleThreadedAgentRuntime
 from autogen_core.model_context import UnboundedChatCompletionContext
-from autogen_core.models import ChatCompletionClient
+from autogen_core.models import ChatCompletionClient, RequestUsage
 from autogen_core.tools import StaticStreamWorkbench, ToolSchema
 from opentelemetry import trace
 
@@ -35,6 +35,8 @@ __all__ = [
     "SerializableException",
     "abort",
     "all_hear",
+    "connected",
+    "count_usage",
     "members",
     "model_client",
     "model_named",
@@ -161,3 +163,23 @@ def model_named(client: ChatCompletionClient) -> str | None:
     """The model's name, where the client has one: the clients of AutoGen's extensions keep it among their settings."""
     name = getattr(client, "model", None) or getattr(client, "_create_args", {}).get("model")
     return name if isinstance(name, str) else None
+
+
+def connected(client: ChatCompletionClient, http_client: Any) -> ChatCompletionClient:
+    """A double of an OpenAI client, with its settings, that speaks over another connection and asks once."""
+    # Not `copy.copy`: the client's own way of being copied connects anew, with keys from its environment.
+    double = object.__new__(type(client))
+    vars(double).update(vars(client))
+    double._client = client._client.with_options(http_client=http_client, max_retries=0)  # type: ignore[attr-defined]
+    return double
+
+
+def count_usage(client: ChatCompletionClient, usage: RequestUsage) -> None:
+    """Count what an OpenAI client's double has used as used by the client."""
+    for total in ("_total_usage", "_actual_usage"):
+        before: RequestUsage = getattr(client, total)
+        prompt, completion = (
+            before.prompt_tokens + usage.prompt_tokens,
+            before.completion_tokens + usage.completion_tokens,
+        )
+        setattr(client, total, RequestUsage(prompt_tokens=prompt, completion_tokens=completion))

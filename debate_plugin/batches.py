@@ -1,4 +1,4 @@
-"""Many chat requests answered together: what plays debates in lockstep asks, and who answers live."""
+"""Many requests to models, asked together: what is asked, who answers, and the plain way, all at the same time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autogen_core.models import ChatCompletionClient, CreateResult, LLMMessage
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One chat to be answered."""
+    """What one model is asked."""
 
     id: str  # the same after a restart; unique in a run; at most 64 characters
     client: ChatCompletionClient  # whose model and settings are meant
@@ -20,21 +20,22 @@ class Request:
 
 
 class Batches(Protocol):
-    """Whoever answers many requests together."""
+    """Answers many requests."""
 
     async def answers(self, requests: Sequence[Request]) -> list[CreateResult | Exception]:
         """One answer to each request, in their order; what one request ran into is its answer."""
-        ...
 
 
 class Live:
-    """Asks each request's own client, all at the same time; the in-process engine makes batches of them."""
+    """Asks every request's own client, all at the same time."""
 
     async def answers(self, requests: Sequence[Request]) -> list[CreateResult | Exception]:
-        """One answer to each request, in their order; what one request ran into is its answer."""
-        asked = [request.client.create(request.messages) for request in requests]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
-                raise answer
-        return [answer for answer in answers if not isinstance(answer, BaseException) or isinstance(answer, Exception)]
+        """One answer to each request, in their order; a cancelled call cancels what is under way."""
+        return list(await asyncio.gather(*map(_answer, requests)))
+
+
+async def _answer(request: Request) -> CreateResult | Exception:
+    try:
+        return await request.client.create(request.messages)
+    except Exception as error:
+        return error

@@ -27,6 +27,16 @@ def unused(out: str | Path) -> Path:
     return out
 
 
+def replace(path: Path, content: str) -> None:
+    """Write a file that may be there already; whoever reads it, after a crash too, finds the old or the new content."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with unfinished.open("w", encoding="utf-8") as written:
+        written.write(content)
+        written.flush()
+        os.fsync(written.fileno())
+    unfinished.replace(path)
+
+
 @contextmanager
 def appearing(out: str | Path) -> Iterator[Path]:
     """A path to write a file or folder to, which becomes `out` if all goes well and is removed otherwise.

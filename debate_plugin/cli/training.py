@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
+from debate_plugin.cli.hosted import OrHosted
 from debate_plugin.cli.options import as_json, seed
 from debate_plugin.cli.tables import print_table
 from debate_plugin.errors import InputError
 from debate_plugin.progress import bar
 
 
-@click.command()
+@click.command(cls=OrHosted, epilog="`debate train hosted --help`: fine-tuning on a server of OpenAI's kind.")
 @click.argument("method", type=click.Choice(["sft", "dpo", "kto"]))
 @click.option("--rows", type=Path, required=True, help="JSONL file made by `debate compile`.")
 @click.option("--out", type=Path, required=True, help="Adapter folder to write.")
