@@ -19,6 +19,9 @@ from debate_plugin import abacus
 from debate_plugin.errors import InputError, needs
 
 if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+    from debate_plugin.batches import Batches
     from debate_plugin.engine import Engine
 
 _TIMEOUT_SECONDS = 120  # of one call; the OpenAI client's own default is 600
@@ -28,6 +31,14 @@ class Speaker(Protocol):
     """A model that is open: gives out clients with their own sampling settings."""
 
     def client(self, *, temperature: float, max_tokens: int, seed: int | None) -> ChatCompletionClient: ...
+
+    def batches(self, ledger: Path, *, poll_seconds: float) -> Batches:
+        """Its endpoint for batches, looked at every so many seconds; what is submitted is noted in a ledger folder.
+
+        Raises:
+            InputError: it has none.
+        """
+        ...
 
 
 def folder_of(model: str) -> str:
@@ -93,6 +104,9 @@ class _Local:
     def client(self, *, temperature: float, max_tokens: int, seed: int | None) -> ChatCompletionClient:
         return self._engine.client(adapter=self._adapter, temperature=temperature, max_tokens=max_tokens, seed=seed)
 
+    def batches(self, ledger: Path, *, poll_seconds: float) -> Batches:
+        raise InputError("expected --model openai:NAME with --play batch-api, got a local model; play it in lockstep")
+
 
 class _Server:
     def __init__(self, name: str, base_url: str | None) -> None:
@@ -103,7 +117,7 @@ class _Server:
         if not key and base_url is None:
             raise InputError("expected an API key in OPENAI_API_KEY, it is not set; export it or name a --base-url")
         self._name, self._base_url, self._key = name, base_url, key or "none"
-        self._clients: list[ChatCompletionClient] = []
+        self._to_close: list[ChatCompletionClient | AsyncOpenAI] = []
 
     def client(self, *, temperature: float, max_tokens: int, seed: int | None) -> ChatCompletionClient:
         # No seed is sent: debaters share a prompt, and a server that honours the seed would give them all one reply.
@@ -127,10 +141,19 @@ class _Server:
             ),
             **where,  # type: ignore[arg-type]  # the TypedDict of the client is not known to be open
         )
-        self._clients.append(client)
+        self._to_close.append(client)
         return client
+
+    def batches(self, ledger: Path, *, poll_seconds: float) -> Batches:
+        from openai import AsyncOpenAI
+
+        from debate_plugin.batch_api import BatchApi
+
+        server = AsyncOpenAI(api_key=self._key, base_url=self._base_url, timeout=_TIMEOUT_SECONDS, max_retries=3)
+        self._to_close.append(server)
+        return BatchApi(server, ledger, poll_seconds=poll_seconds)
 
     async def close(self) -> None:
         # A client left unclosed in a running loop can poison connections made later in it.
-        for client in self._clients:
-            await client.close()
+        for one in self._to_close:
+            await one.close()

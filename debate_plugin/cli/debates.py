@@ -47,10 +47,25 @@ def run(question: str, kind: str, as_json: bool, **options: Any) -> None:
 @click.option("--run", "run_name", default="default", show_default=True, help="Name of the run in the store.")
 @click.option(
     "--play",
-    type=click.Choice(["live", "lockstep"]),
+    type=click.Choice(["live", "lockstep", "batch-api"]),
     default="live",
     show_default=True,
-    help="Hold debates as they come, or a thousand in lockstep: one batch for each stage of all of them.",
+    help="Hold debates as they come, or in lockstep: one batch for each stage of all of them, asked live or through "
+    "the server's Batch API.",
+)
+@click.option(
+    "--ledger",
+    type=Path,
+    default="ledger",
+    show_default=True,
+    help="Folder in which --play batch-api notes what it submitted; the same command goes on from it.",
+)
+@click.option(
+    "--poll-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Between two looks at a batch of --play batch-api.",
 )
 @as_json
 def generate(as_json: bool, **options: Any) -> None:
@@ -115,7 +130,10 @@ async def _generate(
     source: str | None,
     licence: str | None,
     play: str,
+    ledger: Path,
+    poll_seconds: float,
 ) -> dict[str, Any]:
+    from debate_plugin.batches import Live
     from debate_plugin.lockstep import debate_in_lockstep
     from debate_plugin.question import read_questions
     from debate_plugin.series import Series
@@ -139,12 +157,16 @@ async def _generate(
             open_questions = series.open_questions(asked)
             debated = failed = tokens = 0
             reason = None
-            held_debates = (
-                debates(series, open_questions, concurrency=debating.concurrency)
-                if play == "live"
-                else debate_in_lockstep(series, open_questions)
-            )
-            async with aclosing(held_debates) as ending:
+            match play:
+                case "live":
+                    holding = debates(series, open_questions, concurrency=debating.concurrency)
+                case "lockstep":
+                    holding = debate_in_lockstep(series, open_questions, Live())
+                case _:  # a batch may take a day: all that are to be debated go into one
+                    at_once = max(len(open_questions), 1)
+                    batches = speaker.batches(ledger, poll_seconds=poll_seconds)
+                    holding = debate_in_lockstep(series, open_questions, batches, at_once=at_once)
+            async with aclosing(holding) as ending:
                 with bar("Debating", len(open_questions)) as advance:
                     async for held in ending:
                         if held.failure is not None:
