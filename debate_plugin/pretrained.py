@@ -20,15 +20,15 @@ with needs("train"):
     from transformers.utils import logging
 
 
-def load(model: str | Path) -> tuple[Any, Any]:
-    """The causal model, in the precision it was saved in, and its tokenizer.
+def load(model: str | Path, **placed: Any) -> tuple[Any, Any]:
+    """The causal model, in the precision it was saved in, and its tokenizer; `placed` is for `from_pretrained`.
 
     Raises:
         InputError: there is no such model, or it has no chat template.
     """
     tokenizer = load_tokenizer(model)
     with _explained(model):
-        weights = AutoModelForCausalLM.from_pretrained(str(model), dtype="auto", use_safetensors=True)
+        weights = AutoModelForCausalLM.from_pretrained(str(model), dtype="auto", use_safetensors=True, **placed)
     if tokenizer.chat_template is None:
         raise InputError(f"expected a chat model, {str(model)!r} has no chat template; use an instruct model")
     return weights, tokenizer

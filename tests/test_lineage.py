@@ -122,7 +122,7 @@ def test_the_rarer_label_is_weighed_up(folder: Path, monkeypatch: pytest.MonkeyP
     told: dict[str, Any] = {}
     monkeypatch.setattr("debate_plugin.training.lora.fit", lambda *args, **kwargs: told.update(kwargs))
     train_kto(abacus.FOLDER, labelled(folder / "uneven.jsonl", 3, 12), folder / "new")
-    assert (told["desirable_weight"], told["undesirable_weight"]) == (4.0, 1.0)
+    assert (told["config"]["desirable_weight"], told["config"]["undesirable_weight"]) == (4.0, 1.0)
 
 
 def test_kto_needs_both_labels_and_a_batch(folder: Path) -> None:

@@ -168,17 +168,13 @@ def test_a_reference_that_is_not_the_start_is_refused(tmp_path: Path) -> None:
     found: list[Preflight] = []
     with pytest.raises(InputError, match="the reference is what training starts from: 28 of"):
         lora.fit(
-            "dpo",
-            OtherReference,
-            DPOConfig,
+            lora.Method(name="dpo", trainer=OtherReference, config=DPOConfig, read=read_preferences),
             read_preferences(rows),
             model=abacus.FOLDER,
-            adapter=None,
             rows=rows,
             out=tmp_path / "out",
             settings=PreferenceSettings(),
-            progress=None,
-            test_rows=None,
+            config={},
             told=found.append,
         )
     assert failed(found) == ["the reference is what training starts from"]

@@ -5,6 +5,7 @@ What the user must fix is one line on standard error and exit code 2; what faile
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import click
@@ -30,6 +31,8 @@ for _command in (run, generate, runs, show, lineage, export, import_, compile_, 
 
 
 def _complain(sentence: str) -> None:
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return  # under `accelerate launch` each process comes here, and the first of a machine tells
     click.echo("error: " + " ".join(sentence.split()), err=True)
 
 

@@ -14,7 +14,7 @@ from debate_plugin.cli.hosted import OrHosted
 from debate_plugin.cli.options import as_json, seed
 from debate_plugin.cli.tables import print_table
 from debate_plugin.errors import InputError
-from debate_plugin.progress import bar
+from debate_plugin.progress import bar, silent
 
 
 @click.command(cls=OrHosted, epilog="`debate train hosted --help`: fine-tuning on a server of OpenAI's kind.")
@@ -28,7 +28,9 @@ from debate_plugin.progress import bar
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True))
 @click.option("--batch-size", type=click.IntRange(min=1))
 @click.option("--max-length", type=click.IntRange(min=1), help="Tokens of a row; longer rows are refused.")
-@click.option("--test-rows", type=Path, help="Rows set aside, whose questions must not be trained on.")
+@click.option("--test-rows", type=Path, help="Rows set aside: not to be trained on, their loss is measured.")
+@click.option("--save-every", type=click.IntRange(min=1), help="Steps between checkpoints to go on from.")
+@click.option("--quantize", type=click.Choice(["none", "4bit"]), help="4bit: QLoRA, on a GPU with bitsandbytes.")
 @seed
 @as_json
 def train(
@@ -41,14 +43,19 @@ def train(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Train a LoRA adapter: sft on chats, dpo on preferences, kto on labelled replies."""
+    """Train a LoRA adapter: sft on chats, dpo on preferences, kto on labelled replies.
+
+    Broken off, the same command goes on from its last checkpoint. `accelerate launch --module debate_plugin train ...`
+    trains on all GPUs.
+    """
     from debate_plugin.models import folder_of
+    from debate_plugin.training import processes
 
     if adapter is not None and settings["rank"] is not None:
         raise InputError("expected --rank for a new adapter, got --adapter too, which has its rank; drop one of them")
     chosen = {name: value for name, value in settings.items() if value is not None}
     folder = folder_of(model)
-    with bar("Training", None) as advance:
+    with (bar if processes.is_main() else silent)("Training", None) as advance:
         trainer: Any
         if method == "sft":
             from debate_plugin.training.lora import LoraSettings as Settings
@@ -69,6 +76,8 @@ def train(
             test_rows=test_rows,
             told=lambda found: click.echo(found, err=True),
         )
+    if not processes.is_main():
+        return
     if as_json:
         click.echo(json.dumps({**asdict(trained), "adapter": str(trained.adapter)}))
     else:

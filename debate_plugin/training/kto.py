@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from debate_plugin.errors import InputError, needs
 
@@ -14,7 +15,6 @@ with needs("train"):
 
 from debate_plugin.files import unused
 from debate_plugin.training import lora
-from debate_plugin.training.preflight import Told
 from debate_plugin.training.rows import read_labelled
 
 
@@ -34,23 +34,22 @@ class KtoSettings(lora.LoraSettings):
             raise InputError(f"expected a batch_size of at least 2 for KTO, got {self.batch_size}")
 
 
+METHOD = lora.Method(name="kto", trainer=KTOTrainer, config=KTOConfig, read=read_labelled)
+
+
 def train_kto(
     model: str | Path,
     rows: str | Path,
     out: str | Path,
     *,
-    adapter: str | Path | None = None,
     settings: KtoSettings | None = None,
-    progress: lora.Progress | None = None,
-    test_rows: str | Path | None = None,
-    told: Told | None = None,
+    **options: Unpack[lora.Options],
 ) -> lora.Trained:
     """Train a new adapter on `model`, or continue `adapter`, and write it to the folder `out`.
 
     The reference is what training starts from, as for `train_preference`.
 
-    `told` is told what the preflight found, before training begins or is refused; the adapter's folder keeps it.
-    `test_rows` are rows set aside, whose questions must not be among the trained ones.
+    A call that was broken off and is made again goes on from its last checkpoint (`checkpoints`).
 
     Raises:
         ValueError: the output path is in use, or model, adapter or rows are not what they should be; rows of one
@@ -66,20 +65,17 @@ def train_kto(
     # TRL takes the rows in their order, and those of one question stand together.
     random.Random(settings.seed).shuffle(examples)
     return lora.fit(
-        "kto",
-        KTOTrainer,
-        KTOConfig,
+        METHOD,
         examples,
         model=model,
-        adapter=adapter,
         rows=rows,
         out=out,
         settings=settings,
-        progress=progress,
-        test_rows=test_rows,
-        told=told,
-        beta=settings.beta,
-        # The rarer kind is weighed up to the other (section 4.2 of the paper wants them to count about alike).
-        desirable_weight=settings.desirable_weight or max(1.0, bad / good),
-        undesirable_weight=settings.undesirable_weight or max(1.0, good / bad),
+        config={
+            "beta": settings.beta,
+            # The rarer kind is weighed up to the other (section 4.2 of the paper wants them to count about alike).
+            "desirable_weight": settings.desirable_weight or max(1.0, bad / good),
+            "undesirable_weight": settings.undesirable_weight or max(1.0, good / bad),
+        },
+        **options,
     )

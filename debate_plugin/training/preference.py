@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from debate_plugin.errors import needs
 
@@ -13,7 +14,6 @@ with needs("train"):
 
 from debate_plugin.files import unused
 from debate_plugin.training import lora
-from debate_plugin.training.preflight import Told
 from debate_plugin.training.rows import read_preferences
 
 
@@ -27,24 +27,23 @@ class PreferenceSettings(lora.LoraSettings):
     loss_type: str = "sigmoid"  # DPO's; `ipo`, `hinge` and the others that TRL's DPOConfig names
 
 
+METHOD = lora.Method(name="dpo", trainer=DPOTrainer, config=DPOConfig, read=read_preferences)
+
+
 def train_preference(
     model: str | Path,
     rows: str | Path,
     out: str | Path,
     *,
-    adapter: str | Path | None = None,
     settings: PreferenceSettings | None = None,
-    progress: lora.Progress | None = None,
-    test_rows: str | Path | None = None,
-    told: Told | None = None,
+    **options: Unpack[lora.Options],
 ) -> lora.Trained:
     """Train a new adapter on `model`, or continue `adapter`, and write it to the folder `out`.
 
     The reference is what training starts from: the base for a new adapter, a frozen copy of `adapter` otherwise (TRL
     makes that copy beside the trained one).
 
-    `told` is told what the preflight found, before training begins or is refused; the adapter's folder keeps it.
-    `test_rows` are rows set aside, whose questions must not be among the trained ones.
+    A call that was broken off and is made again goes on from its last checkpoint (`checkpoints`).
 
     Raises:
         ValueError: the output path is in use, or model, adapter or rows are not what they should be.
@@ -52,18 +51,12 @@ def train_preference(
     out = unused(out)
     settings = settings or PreferenceSettings()
     return lora.fit(
-        "dpo",
-        DPOTrainer,
-        DPOConfig,
+        METHOD,
         read_preferences(rows),
         model=model,
-        adapter=adapter,
         rows=rows,
         out=out,
         settings=settings,
-        progress=progress,
-        test_rows=test_rows,
-        told=told,
-        beta=settings.beta,
-        loss_type=[settings.loss_type],
+        config={"beta": settings.beta, "loss_type": [settings.loss_type]},
+        **options,
     )
