@@ -9,6 +9,8 @@ from typing import Protocol
 
 from autogen_core.models import ChatCompletionClient, CreateResult, LLMMessage
 
+from debate_plugin.errors import told
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -27,15 +29,25 @@ class Batches(Protocol):
 
 
 class Live:
-    """Asks every request's own client, all at the same time."""
+    """Asks every request's own client, so many at the same time; all where no limit is set."""
+
+    def __init__(self, at_once: int | None = None) -> None:
+        self._at_once = at_once
 
     async def answers(self, requests: Sequence[Request]) -> list[CreateResult | Exception]:
         """One answer to each request, in their order; a cancelled call cancels what is under way."""
-        return list(await asyncio.gather(*map(_answer, requests)))
+        places = asyncio.Semaphore(self._at_once or max(len(requests), 1))
+        return list(await asyncio.gather(*(_answer(request, places) for request in requests)))
 
 
-async def _answer(request: Request) -> CreateResult | Exception:
-    try:
-        return await request.client.create(request.messages)
-    except Exception as error:
-        return error
+async def _answer(request: Request, places: asyncio.Semaphore) -> CreateResult | Exception:
+    async with places:
+        try:
+            return await request.client.create(request.messages)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return RuntimeError(told(error))  # the client gave up, nobody told us to
+        except Exception as error:
+            return error

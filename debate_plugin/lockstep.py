@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.base import ChatAgent, Team
 from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage
+from autogen_agentchat.state import AssistantAgentState, BaseState, TeamState
+from autogen_core.model_context import ChatCompletionContextState
 from autogen_core.models import (
     AssistantMessage,
     ChatCompletionClient,
@@ -32,6 +35,7 @@ from debate_plugin.messages import DebateDecided, DebateStarted, QuestionMessage
 from debate_plugin.moderator import HeardReply, ModeratorState
 from debate_plugin.protocol import Outcome, debate
 from debate_plugin.question import Question, storable
+from debate_plugin.seat import SeatState
 from debate_plugin.series import Held, Series, ended
 from debate_plugin.stateless_agent import StatelessAgent
 from debate_plugin.team import DebateTeam
@@ -47,7 +51,7 @@ async def debate_in_lockstep(
     All stages that are due go into one batch: to the debaters' own model clients by default, or to an endpoint for
     batches. Where a debate ends another one takes its place. Debates that were cut off go on after their last whole
     stage, those too that were begun live. A turn that fails is asked again with the next batch, as often as the team's
-    patience has it; its time limits and pauses mean nothing here.
+    patience has it; its time limits and pauses mean nothing here. A live run goes on with what this one left, too.
 
     Raises:
         InputError: an agent does more than speak (tools, memory, a context or output type of its own), or is a team or
@@ -62,9 +66,8 @@ async def debate_in_lockstep(
     while True:
         for question in islice(waiting, at_once - len(playing)):
             id = debate_id(series.run, settings, question)
-            known = _known(series.store.kept(id)) if id in begun else {}
             play = _Play(series, settings, question, id)
-            await play.begin(known)
+            await play.begin(_kept(series.store.kept(id)) if id in begun else ModeratorState())
             playing.append(play)
         if not playing:
             return
@@ -74,9 +77,10 @@ async def debate_in_lockstep(
         for play in playing:
             if await play.hear(answered) and play.held is None:
                 series.store.keep(play.id, play.state(), run=series.run)
-        for play in [one for one in playing if one.held is not None]:
-            playing.remove(play)
-            yield _recorded(series, play)
+        over = [play for play in playing if play.held is not None]
+        playing = [play for play in playing if play.held is None]
+        for held in [_recorded(series, play) for play in over]:  # all are committed before anybody may leave
+            yield held
 
 
 def _recorded(series: Series, play: _Play) -> Held:
@@ -88,16 +92,13 @@ def _recorded(series: Series, play: _Play) -> Held:
     return play.held
 
 
-def _known(state: str | None) -> dict[tuple[int, int], Reply]:
-    """What was said in a debate that was cut off, by stage and place; in lockstep or at a live table."""
-    if state is None:
-        return {}
-    found: Mapping[str, Any] = json.loads(state)
-    moderators = [found, *found.get("agent_states", {}).values()]
-    for one in moderators:
+def _kept(state: str | None) -> ModeratorState:
+    """What was said in a debate that was cut off, in lockstep or at a live table; nothing where it cannot be read."""
+    for one in json.loads(state or "{}").get("agent_states", {}).values():
         if "heard" in one:
-            return {(heard.stage, heard.place): heard.reply for heard in ModeratorState.model_validate(one).heard}
-    return {}
+            with suppress(ValueError):  # kept by another version: the debate begins anew
+                return ModeratorState.model_validate(one)
+    return ModeratorState()
 
 
 @dataclass
@@ -111,13 +112,20 @@ class _Speaker:
     remembers: bool  # what it heard and said as a debater or voter; who serves all judges each reply for itself
     context: list[LLMMessage] = field(default_factory=list[LLMMessage])
 
+    def state(self) -> Mapping[str, Any]:
+        """The state of the agent in a live team."""
+        if not self.remembers:
+            return BaseState().model_dump()
+        context = ChatCompletionContextState(messages=self.context).model_dump()
+        return AssistantAgentState(llm_context=context).model_dump()
+
 
 class _Play:
     """One debate under way."""
 
     def __init__(self, series: Series, settings: Mapping[str, Any], question: Question, id: str) -> None:
         team: DebateTeam = series.make_team()
-        self.id = id
+        self.id, self._team = id, team.name
         self.held: Held | None = None  # once it is over
         self.transcript: Transcript | None = None  # of a debate that was decided and did not break down
         self._question = question
@@ -125,7 +133,8 @@ class _Play:
         self._retries = team.patience.retries
         self._condition = team.termination_condition
         self._unseen: list[BaseAgentEvent | BaseChatMessage] = [QuestionMessage.of(question)]  # by the condition
-        self._halted_after: int | None = None  # the stage after which the condition held
+        self._halted: tuple[int, str] | None = None  # the stage after which it held, and what it said
+        self._ruled = 0  # the last stage after which it was asked, by a live team too
         self._flow = debate(question, team.debaters, team.plan, halted=self._is_halted)
         self._number = 0  # of the stage
         self._stage: Stage = ()
@@ -143,8 +152,10 @@ class _Play:
             )
         )
 
-    async def begin(self, known: Mapping[tuple[int, int], Reply]) -> None:
+    async def begin(self, before: ModeratorState) -> None:
         """Enter the first stage, or that in which what is known from before ends."""
+        known = {(heard.stage, heard.place): heard.reply for heard in before.heard}
+        self._halted, self._ruled = before.halted, before.ruled
         self._enter(next(self._flow))
         while self.held is None:
             said = [known.get((self._number, place)) for place in range(len(self._stage))]
@@ -185,9 +196,13 @@ class _Play:
         return is_whole
 
     def state(self) -> str:
-        """All that was said, to go on from."""
+        """All that was said, to go on from: the state of a live team at this point."""
         heard = [HeardReply(stage=stage, place=place, reply=reply) for (stage, place), reply in self._heard.items()]
-        return ModeratorState(debate=self.id, question=self._question, heard=tuple(heard)).model_dump_json()
+        moderator = ModeratorState(
+            debate=self.id, question=self._question, heard=tuple(heard), halted=self._halted, ruled=self._ruled
+        )
+        seats = {name: SeatState(agent=speaker.state()).model_dump() for name, speaker in self._speakers.items()}
+        return TeamState(agent_states={**seats, self._team: moderator.model_dump(mode="json")}).model_dump_json()
 
     def _enter(self, stage: Stage) -> None:
         self._stage, self._attempts = stage, {}
@@ -206,14 +221,16 @@ class _Play:
             self.held = ended(self._question, replies, outcome)
 
     async def _consult(self) -> None:
-        if self._condition is None or self._halted_after is not None:
+        if self._number <= self._ruled or self._halted is not None or self._condition is None:
             return
+        self._ruled = self._number
         unseen, self._unseen = self._unseen, []
-        if await self._condition(unseen) is not None:
-            self._halted_after = self._number
+        stop = await self._condition(unseen)
+        if stop is not None:
+            self._halted = self._number, stop.content
 
     def _is_halted(self) -> bool:
-        return self._halted_after is not None and self._number >= self._halted_after
+        return self._halted is not None and self._number >= self._halted[0]
 
     def _hear(self, place: int, reply: Reply) -> None:
         self._heard[self._number, place] = reply
@@ -252,10 +269,10 @@ class _Play:
 
 
 def _speaker(agent: ChatAgent | Team, asker: str) -> _Speaker:
-    if isinstance(agent, StatelessAgent):
+    if type(agent) is StatelessAgent:  # one that is derived from it may do anything
         message = SystemMessage(content=agent.system_message)
         return _Speaker(agent.name, model_client(agent), [message], asker="user", remembers=False)
-    more = more_than_speech(agent) if isinstance(agent, AssistantAgent) else f"is a {type(agent).__name__}"
+    more = more_than_speech(agent) if type(agent) is AssistantAgent else f"is a {type(agent).__name__}"
     if more is not None or not isinstance(agent, AssistantAgent):
         raise InputError(
             f"expected agents that do nothing but speak, {agent.name!r} {more}; hold such debates with `generate`"

@@ -57,9 +57,10 @@ class Series:
         }
 
     def open_questions(self, questions: Iterable[Question]) -> list[Question]:
-        """Those whose debates the store does not hold yet."""
+        """Those whose debates the store does not hold yet, each once."""
         held, settings = self.store.ids(), self.all_settings()
-        return [question for question in questions if debate_id(self.run, settings, question) not in held]
+        asked = {debate_id(self.run, settings, question): question for question in questions}
+        return [question for id, question in asked.items() if id not in held]
 
 
 async def generate(

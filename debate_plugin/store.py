@@ -79,6 +79,8 @@ class Store:
             except IntegrityError:
                 if record.id not in self.ids(record.kind):
                     raise
+                with self._database.begin() as connection:
+                    connection.execute(_FORGET, {"of": record.id})
                 return False
         return True
 

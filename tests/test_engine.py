@@ -201,7 +201,7 @@ async def test_a_model_computes_in_the_precision_it_is_told() -> None:
 
 
 async def test_who_comes_later_joins_those_who_speak(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_turn", 4)
+    monkeypatch.setattr(engine._scheduler, "_turn", 4)
     undisturbed = await answers(engine, ASKED[:2], temperature=0.0, max_tokens=60)
     together: list[int] = []
     step = Batch.step

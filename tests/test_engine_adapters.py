@@ -12,8 +12,10 @@ from test_engine import ASKED, answers, chat
 
 from debate_plugin import abacus
 from debate_plugin.engine import Engine
+from debate_plugin.engine.adapters import _Stack
 from debate_plugin.engine.batch import Batch
 from debate_plugin.engine.row import Row
+from debate_plugin.errors import InputError
 from debate_plugin.pretrained import load
 
 Make = Callable[..., Path]
@@ -89,6 +91,32 @@ async def test_an_adapter_is_added_while_others_speak(make: Make) -> None:
         assert adapted[0] != (await answers(engine, ASKED[:1], temperature=0.0, max_tokens=30))[0]
         with pytest.raises(ValueError, match="already has an adapter 'later'"):
             engine.add_adapter("later", folder)
+        twice = [asyncio.to_thread(engine.add_adapter, "same", folder) for _ in range(2)]
+        came = await asyncio.gather(*twice, return_exceptions=True)
+        assert [type(one) for one in came if one is not None] == [InputError]
+
+
+async def test_an_adapter_that_could_be_added_in_part_alone_spoils_no_other(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = make("first", seed=1, r=16), make("second", seed=2, target_modules=["q_proj"])
+    add, added = _Stack.add, 0
+
+    def short_of_memory(self: _Stack, *given: Any) -> None:
+        nonlocal added
+        added += 1
+        if added == 12:
+            raise MemoryError("too much")
+        add(self, *given)
+
+    with Engine.load(abacus.FOLDER, adapters={"second": second}) as engine:
+        alone = await answers(engine, ASKED[:4], adapter="second", temperature=0.0, max_tokens=20)
+    with Engine.load(abacus.FOLDER) as engine:
+        monkeypatch.setattr(_Stack, "add", short_of_memory)
+        with pytest.raises(MemoryError):
+            engine.add_adapter("first", first)
+        engine.add_adapter("second", second)
+        assert await answers(engine, ASKED[:4], adapter="second", temperature=0.0, max_tokens=20) == alone
 
 
 async def test_adapters_follow_the_precision_of_their_base(make: Make) -> None:
@@ -103,6 +131,7 @@ async def test_adapters_follow_the_precision_of_their_base(make: Make) -> None:
         ({"use_dora": True}, r"nothing but LoRA weights .* got '.*magnitude_vector.*debate merge"),
         ({"modules_to_save": ["lm_head"]}, "nothing but LoRA weights .*debate merge"),
         ({"target_modules": ["embed_tokens"]}, "nothing but LoRA weights of linear layers"),
+        ({"alora_invocation_tokens": [5, 6]}, "its config has alora_invocation_tokens"),
         ({"init_lora_weights": "pissa"}, "expected an adapter that leaves its base as it is.* begun with pissa"),
     ],
 )

@@ -4,6 +4,8 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from debate_plugin.engine import Engine, Prompt, Sampling
 from debate_plugin.engine.batch import Batch
 from debate_plugin.engine.gate import Gate
 from debate_plugin.engine.row import Row
+from debate_plugin.engine.scheduler import Scheduler
 
 ENDLESS = 1200  # tokens of a reply whose end token is not heeded
 
@@ -45,7 +48,7 @@ def prompt(engine: Engine, text: str, **settings: object) -> Prompt:
 
 async def idle(engine: Engine) -> None:
     for _ in range(2000):
-        if not engine._batches and not engine._waiting:
+        if not engine._scheduler._batches and not engine._scheduler._waiting:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the engine still speaks")
@@ -132,13 +135,13 @@ async def test_a_request_that_is_cancelled_in_the_queue_is_never_begun(rows: lis
 async def test_a_full_queue_keeps_who_comes_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     with Engine.load(abacus.FOLDER, max_batch=2, max_waiting=3) as engine:
         queued: list[int] = []
-        put = Engine._put
+        put = Scheduler._put_in_place
 
-        def watched(self: Engine, item: object) -> None:
-            put(self, item)  # type: ignore[arg-type]
+        def watched(self: Scheduler, row: Row) -> None:
+            put(self, row)
             queued.append(self._queue.qsize() + len(self._waiting))
 
-        monkeypatch.setattr(Engine, "_put", watched)
+        monkeypatch.setattr(Scheduler, "_put_in_place", watched)
         client = engine.client(temperature=0.0, max_tokens=20)
         everyone = [asyncio.create_task(client.create(chat(text))) for text in ASKED[:12]]
         await asyncio.sleep(0)
@@ -174,19 +177,102 @@ async def test_places_go_to_those_who_still_want_them() -> None:
     assert inside.is_set()
 
 
-async def test_a_request_at_fault_fails_alone(engine: Engine) -> None:
+async def test_a_request_at_fault_fails_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     good = await answers(engine, ASKED[:9], temperature=0.0, max_tokens=40)
+    read = Batch._read_part
+    poison = prompt(engine, "poison").ids
+
+    def choking(self: Batch, keys: Sequence[Any]) -> Any:
+        if any(ids[: len(poison)] == poison for _, ids in keys):
+            raise ArithmeticError("no such number")
+        return read(self, keys)
 
     def broken(_: str) -> None:
         raise LookupError("nobody listens")
 
+    def leaving(_: str) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(Batch, "_read_part", choking)
     sound = [prompt(engine, text, temperature=0.0, max_tokens=40) for text in ASKED[:9]]
-    unknown_token = Prompt(ids=(*sound[0].ids[:-1], 10**6), sampling=sound[0].sampling)
-    deaf = Prompt(ids=sound[0].ids, sampling=sound[0].sampling, on_text=broken)
-    asked = [*sound[:4], unknown_token, *sound[4:], deaf]
+    deaf, gone = replace(sound[0], on_text=broken), replace(sound[0], on_text=leaving)
+    asked = [*sound[:4], prompt(engine, "poison"), *sound[4:], deaf, gone]
     results = await asyncio.gather(*(engine.answer(one) for one in asked), return_exceptions=True)
     assert [one.text for one in (*results[:4], *results[5:10]) if not isinstance(one, BaseException)] == good
-    assert isinstance(results[4], IndexError) and isinstance(results[10], LookupError)
+    assert [type(one) for one in (results[4], *results[10:])] == [ArithmeticError, LookupError, RuntimeError]
+    for ids in ((), (10**6,), (-1,)):
+        with pytest.raises(ValueError, match="expected a prompt of tokens from 0 to"):
+            await engine.answer(Prompt(ids=ids, sampling=Sampling()))
+
+
+async def test_others_are_answered_while_rows_go_on_apart(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, seen = Batch.step, list[int]()
+
+    def short_of_memory(self: Batch) -> None:
+        if len(self.rows) > 2 and len(seen) > 10:
+            raise MemoryError("too much")
+        seen.append(len(self.rows))
+        step(self)
+
+    monkeypatch.setattr(Batch, "step", short_of_memory)
+    monkeypatch.setattr(engine._scheduler, "_turn", 4)
+    many = [asyncio.create_task(engine.client(max_tokens=100).create(chat(text))) for text in ASKED[:8]]
+    while len(seen) < 12:
+        await asyncio.sleep(0.001)
+    assert (await engine.client(max_tokens=2).create(chat("word " * 60))).usage.completion_tokens == 2
+    assert not all(task.done() for task in many)
+    await asyncio.gather(*many)
+
+
+async def test_the_engines_own_thread_cannot_ask_the_engine(engine: Engine) -> None:
+    refused: list[str] = []
+
+    def asking(_: str) -> None:
+        for ask in (lambda: engine.submit(prompt(engine, "x")), lambda: engine.add_adapter("x", "y"), engine.close):
+            try:
+                ask()
+            except (RuntimeError, ValueError) as error:
+                refused.append(str(error))
+
+    sampling = Sampling(temperature=0.0, max_tokens=2)
+    await engine.answer(replace(prompt(engine, ASKED[0]), on_text=asking, sampling=sampling))
+    assert len(refused) >= 3 and "asked from its own thread" in refused[0] and "asked from its own thread" in refused[2]
+    assert (await answers(engine, ASKED[:1], max_tokens=2))[0] is not None
+
+
+async def test_who_is_cancelled_in_a_full_queue_makes_room(endless: None) -> None:
+    with Engine.load(abacus.FOLDER, max_batch=1, max_waiting=2) as engine:
+        long = engine.submit(prompt(engine, ASKED[0], max_tokens=ENDLESS))
+        waiting = [engine.submit(prompt(engine, text, max_tokens=2)) for text in ASKED[1:3]]
+        for one in waiting:
+            one.cancel()
+        later = await asyncio.to_thread(engine.submit, prompt(engine, ASKED[3], max_tokens=2))
+        assert not long.done()
+        long.cancel()
+        assert (await asyncio.wrap_future(later)).tokens == 2
+
+
+async def test_a_thread_that_breaks_down_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine.load(abacus.FOLDER)
+    monkeypatch.setattr(engine._scheduler, "_take_turn", lambda kind: 1 // 0)
+    with pytest.raises(RuntimeError, match=r"the engine broke down .*ZeroDivisionError"):
+        await engine.client().create(chat("x"))
+    with pytest.raises(RuntimeError, match="the engine is closed"):
+        await engine.client().create(chat("x"))
+    engine.close()
+
+
+async def test_a_stop_string_of_many_bytes_is_seen(engine: Engine) -> None:
+    stop = "五五五五五五五五"
+    told: list[str] = []
+    tokenizer = engine._tokenizer
+    stopping = Prompt(ids=(1,), sampling=Sampling(stop=(stop,)), on_text=told.append)
+    row = Row(stopping, tokenizer=tokenizer, context_tokens=1000, result=Future())
+    for token in tokenizer.encode(f"so {stop} and so on", add_special_tokens=False):
+        if row.result.done():
+            break
+        row.take(token, None, is_end=False)
+    assert row.result.result().text == "so " == "".join(told)
 
 
 async def test_rows_that_do_not_fit_together_go_on_apart(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 from actors import lines
 from autogen_agentchat.agents import AssistantAgent, UserProxyAgent
 from autogen_agentchat.base import TerminationCondition
-from autogen_agentchat.conditions import MaxMessageTermination, TokenUsageTermination
+from autogen_agentchat.conditions import ExternalTermination, MaxMessageTermination, TokenUsageTermination
 from autogen_core.memory import ListMemory
 from autogen_core.model_context import BufferedChatCompletionContext
 from autogen_core.models import CreateResult, LLMMessage, ModelInfo, RequestUsage
@@ -51,6 +51,7 @@ from debate_plugin.batches import Live, Request
 from debate_plugin.evaluation.arithmetic import questions
 from debate_plugin.participant import Participant
 from debate_plugin.series import Held
+from debate_plugin.transcript import debate_id
 
 QUESTIONS = [
     Question.of(f"What is {number}+{number}?", kind="number", reference=str(2 * number)) for number in range(12)
@@ -111,7 +112,9 @@ TEAMS: dict[str, Callable[[Oracle], DebateTeam]] = {
     "groups": lambda client: groups(client, patience=Patience(backoff=0)),
     "ranking": plain(Plan(rounds=2, decide="ranking", confidence="private", clean=True)),
     "judge on ties": plain(Plan(rounds=2, decide="judge on ties", judge_samples=2, stop=agreement(0.9))),
-    "in turn, ended": plain(Plan(rounds=4, speaking="in turn"), lambda: MaxMessageTermination(5)),
+    "in turn, ended": plain(
+        Plan(rounds=4, speaking="in turn"), lambda: MaxMessageTermination(5, include_agent_event=True)
+    ),
     "ended by cost": plain(Plan(rounds=4), lambda: TokenUsageTermination(max_total_token=1500)),
 }
 
@@ -167,6 +170,7 @@ class Counted(Live):
     """Notes how many requests each batch has."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.sizes: list[int] = []
 
     async def answers(self, requests: Sequence[Request]) -> list[CreateResult | Exception]:
@@ -254,6 +258,128 @@ async def test_a_debate_begun_live_goes_on_in_lockstep(tmp_path: Path) -> None:
         assert batches.sizes == [6] and len(store) == 3
 
 
+async def test_a_debate_begun_in_lockstep_goes_on_live(tmp_path: Path) -> None:
+    class Once(Live):
+        batches = 0
+
+        async def answers(self, requests: Sequence[Request]) -> list[CreateResult | Exception]:
+            self.batches += 1
+            if self.batches == 3:
+                raise ConnectionError("the endpoint is gone")
+            return await super().answers(requests)
+
+    whole = partial(debategpt, rounds=3, patience=Patience(retries=0))
+    kept = []
+    for cut_off in (False, True):
+        client = Oracle()
+        with Store.open(tmp_path / f"{cut_off}.sqlite") as store:
+            series = Series(make_team=partial(whole, client), store=store)
+            if cut_off:
+                with pytest.raises(ConnectionError):
+                    await in_lockstep(series, QUESTIONS, Once())
+                assert len(store.unfinished()) == len(QUESTIONS)
+            await live(series, QUESTIONS)
+            kept.append((told(list(store.transcripts())), client.asked))
+            assert not store.unfinished()
+    assert kept[0] == kept[1]  # nothing was asked a second time
+
+
+async def test_what_halted_a_debate_halts_it_when_it_goes_on(tmp_path: Path) -> None:
+    def halting() -> DebateTeam:
+        said = [debater(name, lines("Answer: 4", "Answer: 5", "Answer: 6")) for name in ("ada", "ben")]
+        return DebateTeam(
+            said,
+            plan=Plan(rounds=3, clean=True),
+            cleaner=cleaner(lines("4")),
+            kind="number",
+            termination_condition=MaxMessageTermination(3, include_agent_event=True),
+        )
+
+    def going_on() -> DebateTeam:
+        said = [debater(name, lines("Answer: 5")) for name in ("ada", "ben")]
+        return DebateTeam(
+            said,
+            plan=Plan(rounds=3, clean=True),
+            cleaner=cleaner(lines("It is 4.")),
+            kind="number",
+            termination_condition=ExternalTermination(),
+        )
+
+    class Once(Live):
+        async def answers(self, requests: Sequence[Request]) -> list[CreateResult | Exception]:
+            if any("Reply to rewrite" in str(request.messages[-1].content) for request in requests):
+                raise ConnectionError("the endpoint is gone")
+            return await super().answers(requests)
+
+    with Store.open(tmp_path / "d.sqlite") as store:
+        with pytest.raises(ConnectionError):
+            await in_lockstep(Series(make_team=halting, store=store), QUESTIONS[:2], Once())
+        await in_lockstep(Series(make_team=going_on, store=store), QUESTIONS[:2])
+        assert [max(reply.turn.round for reply in one.replies) for one in store.transcripts()] == [1, 1]
+
+
+async def test_what_is_decided_is_committed_before_anybody_leaves() -> None:
+    with Store.open(":memory:") as store:
+        async with aclosing(debate_in_lockstep(Series(make_team=steady, store=store), QUESTIONS)) as debates:
+            async for _ in debates:
+                break
+        assert len(store) == len(QUESTIONS) and not store.unfinished()
+
+
+async def test_a_question_that_stands_twice_is_debated_once() -> None:
+    for play in (live, in_lockstep):
+        with Store.open(":memory:") as store:
+            held = await play(Series(make_team=steady, store=store), [*QUESTIONS[:2], *QUESTIONS[:2]])
+            assert (len(held), len(store)) == (2, 2) and not store.unfinished()
+
+
+async def test_what_another_version_kept_begins_anew(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "d.sqlite") as store:
+        series = Series(make_team=steady, store=store)
+        id = debate_id(series.run, series.all_settings(), QUESTIONS[0])
+        store.keep(id, json.dumps({"agent_states": {"debate": {"heard": [{"said": "something"}]}}}))
+        assert [one.failure for one in await in_lockstep(series, QUESTIONS[:1])] == [None]
+
+
+async def test_a_client_that_gives_up_fails_its_turn_alone() -> None:
+    class GivingUp(ReplayChatCompletionClient):
+        async def create(self, *args: Any, **kwargs: Any) -> CreateResult:
+            raise asyncio.CancelledError
+
+    def team() -> DebateTeam:
+        said = [debater(name, lines("Answer: 4", "Answer: 4")) for name in ("ada", "ben")]
+        return DebateTeam(
+            [*said, debater("cleo", GivingUp([]))], plan=Plan(), kind="number", patience=Patience(backoff=0)
+        )
+
+    with Store.open(":memory:") as store:
+        assert [one.failure for one in await in_lockstep(Series(make_team=team, store=store), QUESTIONS[:2])] == [
+            None
+        ] * 2
+
+
+async def test_no_more_are_asked_at_once_than_may_be() -> None:
+    under_way, most = 0, 0
+
+    class Slow(ReplayChatCompletionClient):
+        async def create(self, *args: Any, **kwargs: Any) -> CreateResult:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0.001)
+            under_way -= 1
+            return await super().create(*args, **kwargs)
+
+    def team() -> DebateTeam:
+        return DebateTeam(
+            [debater(name, Slow(["Answer: 4"] * 2)) for name in ("ada", "ben")], plan=Plan(), kind="number"
+        )
+
+    with Store.open(":memory:") as store:
+        await in_lockstep(Series(make_team=team, store=store), QUESTIONS, Live(5))
+    assert most == 5
+
+
 async def test_a_debate_that_breaks_down_is_told_and_not_kept() -> None:
     class Nobody:
         async def answers(self, requests: Sequence[Request]) -> list[CreateResult | Exception]:
@@ -263,6 +389,10 @@ async def test_a_debate_that_breaks_down_is_told_and_not_kept() -> None:
         held = await in_lockstep(Series(make_team=steady, store=store), QUESTIONS[:3], Nobody())
         assert [one.failure for one in held] == ["TimeoutError: expired"] * 3
         assert len(store) == 0 and not store.unfinished()
+
+
+class Derived(AssistantAgent):
+    """May do anything."""
 
 
 def able() -> ReplayChatCompletionClient:
@@ -283,6 +413,7 @@ def one() -> int:
         (lambda: AssistantAgent("ada", lines("x"), model_context=BufferedChatCompletionContext(4)), "has a context of"),
         (lambda: AssistantAgent("ada", lines("x"), output_content_type=Participant), "answers in a type of its own"),
         (lambda: UserProxyAgent("ada"), "'ada' is a UserProxyAgent"),
+        (lambda: Derived("ada", lines("x")), "'ada' is a Derived"),
     ],
 )
 async def test_agents_that_do_more_than_speak_are_refused(agent: Callable[[], Any], reason: str) -> None:

@@ -161,7 +161,9 @@ async def _generate(
                 case "live":
                     holding = debates(series, open_questions, concurrency=debating.concurrency)
                 case "lockstep":
-                    holding = debate_in_lockstep(series, open_questions, Live())
+                    is_server = debating.model.startswith("openai:")  # the engine makes batches of any number
+                    live = Live(debating.concurrency if is_server else None)
+                    holding = debate_in_lockstep(series, open_questions, live)
                 case _:  # a batch may take a day: all that are to be debated go into one
                     at_once = max(len(open_questions), 1)
                     batches = speaker.batches(ledger, poll_seconds=poll_seconds)

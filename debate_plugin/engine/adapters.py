@@ -23,7 +23,12 @@ from torch.nn import functional
 from debate_plugin.errors import InputError
 
 _WEIGHT = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
-_CHANGE_THE_BASE = ("pissa", "olora", "corda")  # ways to begin an adapter that take what it has away from the base
+# Ways to begin an adapter that take what it has away from the base.
+_CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+_MORE_THAN_LORA = ("alora_invocation_tokens", "arrow_config", "layer_replication", "target_parameters", "use_qalora")
+
+Weights = dict[str, tuple[torch.Tensor, torch.Tensor]]
+"""An adapter by layer: (inputs, rank) and (rank, outputs), scaled, on the base's device and in its precision."""
 
 
 class Adapters:
@@ -32,17 +37,28 @@ class Adapters:
     def __init__(self, base: Any) -> None:
         self._base = base
         self._places: dict[str | None, int] = {None: 0}  # in every stack
+        self._taken = 0  # the last place, that of an adapter of which only some layers could be added too
         self._stacks: dict[str, _Stack] = {}  # by layer
         self._voices: Voices | None = None  # of the rows that go through the base
 
-    def add(self, name: str, folder: str | Path) -> None:
-        """Read an adapter folder.
+    def read(self, folder: str | Path) -> Weights:
+        """What an adapter folder has; any thread may read.
 
         Raises:
             InputError: it is no plain LoRA adapter, or not one for this base.
         """
-        place = len(self._places)
-        for layer, (a, b) in _read(folder, self._base).items():
+        return _read(folder, self._base)
+
+    def add(self, name: str, weights: Weights) -> None:
+        """Put what was read of an adapter under a name.
+
+        Raises:
+            InputError: the name is taken.
+        """
+        if name in self._places:
+            raise InputError(f"the engine already has an adapter {name!r}; give this one another name")
+        place = self._taken = self._taken + 1
+        for layer, (a, b) in weights.items():
             if layer not in self._stacks:
                 self._stacks[layer] = _Stack(a, b)
                 self._base.get_submodule(layer).register_forward_hook(partial(self._speak, layer))
@@ -78,7 +94,8 @@ class Adapters:
 class _Stack:
     """The adapters on one layer, one behind the other: what each adds to the layer's output is `x @ a @ b`.
 
-    At place 0, and at those of adapters without this layer, are zeros.
+    At place 0, and at those of adapters without this layer, are zeros. All take the room of the one with the highest
+    rank; one more is a copy of all.
     """
 
     def __init__(self, a: torch.Tensor, b: torch.Tensor) -> None:
@@ -147,8 +164,7 @@ class Voices:
         return output.add_(said if self._in_order else said.index_select(0, self._give))
 
 
-def _read(folder: str | Path, base: Any) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """What an adapter folder has by layer, (inputs, rank) and (rank, outputs), scaled, in the base's precision."""
+def _read(folder: str | Path, base: Any) -> Weights:
     from peft import LoraConfig, PeftConfig
     from peft.utils.other import get_pattern_key
 
@@ -169,6 +185,11 @@ def _read(folder: str | Path, base: Any) -> dict[str, tuple[torch.Tensor, torch.
             f"expected an adapter that leaves its base as it is, {folder} was begun with {begun}; "
             "merge it into a model of its own with `debate merge`"
         )
+    if odd := [setting for setting in _MORE_THAN_LORA if getattr(config, setting, None)]:
+        raise InputError(
+            f"expected a plain LoRA adapter in {folder}, its config has {', '.join(odd)}; "
+            "merge it into a model of its own with `debate merge`"
+        )
     sides: dict[str, dict[str, torch.Tensor]] = {}
     for key, weight in weights.items():
         match = _WEIGHT.fullmatch(key)
@@ -178,7 +199,7 @@ def _read(folder: str | Path, base: Any) -> dict[str, tuple[torch.Tensor, torch.
                 "merge it into a model of its own with `debate merge`"
             )
         sides.setdefault(match["layer"], {})[match["side"]] = weight
-    pairs: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    pairs: Weights = {}
     for layer, pair in sides.items():
         a, b = pair.get("A"), pair.get("B")
         _refuse_misfit(folder, base, layer, a, b)

@@ -32,7 +32,7 @@ class Batch:
         self._room = context_tokens(model)
         self._ends = _end_ids(model, tokenizer)
         # A window that slides counts columns, between which there must be no padding then.
-        self._shares = getattr(model.config, "sliding_window", None) is None
+        self._shares = getattr(model.config.get_text_config(), "sliding_window", None) is None
         self._slots: list[Row] = []  # one that is over may still sit in the batch
         self._mask: torch.Tensor  # (rows, columns so far): where a row has tokens
         self._position: torch.Tensor  # (rows, 1): of the last token read
@@ -194,7 +194,7 @@ def sample(model: Any, tokenizer: Any, prompts: Sequence[Prompt]) -> Iterator[tu
 
 def context_tokens(model: Any) -> int:
     """How many tokens prompt and reply may have together."""
-    return getattr(model.config, "max_position_embeddings", None) or 1 << 30
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
 
 
 def _in_front(mask: torch.Tensor, columns: int) -> torch.Tensor:

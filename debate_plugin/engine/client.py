@@ -124,11 +124,10 @@ class EngineClient(ChatCompletionClient):
     def _logprob(self, of: TokenLogprob) -> ChatCompletionTokenLogprob:
         text = self._engine.decode(of.token)
         likeliest = [
-            TopLogprob(logprob=logprob, bytes=list(self._engine.decode(token).encode()))
-            for token, logprob in of.likeliest
+            TopLogprob(logprob=logprob, bytes=_bytes(self._engine.decode(token))) for token, logprob in of.likeliest
         ]
         return ChatCompletionTokenLogprob(
-            token=text, logprob=of.logprob, top_logprobs=likeliest or None, bytes=list(text.encode())
+            token=text, logprob=of.logprob, top_logprobs=likeliest or None, bytes=_bytes(text)
         )
 
     def _settings(self, ids: tuple[int, ...], overrides: Mapping[str, Any]) -> Sampling:
@@ -184,6 +183,11 @@ class EngineClient(ChatCompletionClient):
             structured_output=False,
             multiple_system_messages=False,
         )
+
+
+def _bytes(token: str) -> list[int] | None:
+    """The token's bytes, where they are a text of their own."""
+    return list(token.encode()) if "\ufffd" not in token else None
 
 
 def _refuse(tools: Sequence[Tool | ToolSchema], json_output: bool | type[BaseModel] | None) -> None:

@@ -6,10 +6,7 @@ For models of some size point the same team at vLLM or any other OpenAI-compatib
 from __future__ import annotations
 
 import asyncio
-import queue
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,22 +22,12 @@ with needs("train"):
 from debate_plugin import pretrained
 from debate_plugin.engine.adapters import Adapters
 from debate_plugin.engine.batch import Batch, context_tokens
-from debate_plugin.engine.gate import Gate
 from debate_plugin.engine.row import Row
 from debate_plugin.engine.sampling import Completion, Prompt, Sampling
+from debate_plugin.engine.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from debate_plugin.engine.client import EngineClient
-
-_QUIET_SECONDS = 0.004  # an idle engine begins when no request has come for so long ...
-_PATIENCE_SECONDS = 0.04  # ... or when the first one has waited so long
-# Steps of a batch before newcomers join it and others have their turn. Where a step costs the same for any number of
-# rows, as on a GPU, it pays to let them in soon. On a processor a step costs by the row, and reading a few prompts at a
-# time more than reading many: letting newcomers in after 8 steps instead of 128 gave 0.8 of the answers per second.
-_TURNS = {"cuda": 8, "cpu": 128}
-
-_Job = Callable[[], None]
-"""Something for the engine's own thread to do between two steps."""
 
 
 class Engine:
@@ -70,19 +57,14 @@ class Engine:
         self._model = model.eval()
         self._fingerprint = pretrained.fingerprint(model)
         self._tokenizer = tokenizer
-        self._max_batch = max_batch
         self._adapters = Adapters(model)
         self._hashes: dict[str, str] = {}  # of the adapters' weights, by name
-        self._gate = Gate(max_waiting)
-        self._queue: queue.Queue[Row | _Job | None] = queue.Queue()
-        self._waiting: list[Row] = []
-        self._turn = _TURNS.get(model.device.type, 8)
-        self._served: dict[int, int] = {}  # when each kind of prompts last had its turn
-        self._batches: dict[int, Batch] = {}  # by kind: the bits of their prompts' lengths
-        self._closed = False
-        self._door = threading.Lock()
-        self._thread = threading.Thread(target=self._serve, name="debate-engine", daemon=True)
-        self._thread.start()
+        self._scheduler = Scheduler(
+            lambda: Batch(model, tokenizer, self._adapters),
+            device=model.device.type,
+            max_batch=max_batch,
+            max_waiting=max_waiting,
+        )
 
     @classmethod
     def load(
@@ -119,29 +101,23 @@ class Engine:
         return context_tokens(self._model)
 
     def add_adapter(self, name: str, folder: str | Path) -> None:
-        """Load a LoRA adapter folder under a name, between two steps of what is under way; requests ask for it so.
+        """Load a LoRA adapter folder under a name, while others speak; requests ask for it by that name.
+
+        It waits for the model's current step; in an event loop call it by `asyncio.to_thread`.
 
         Raises:
             InputError: the name is taken, or the folder has no adapter, or one for another base, or one that changes
                 more than linear layers.
-            RuntimeError: the engine is closed.
+            RuntimeError: the engine is closed, or this is its own thread.
         """
-        if name in self._hashes:
-            raise InputError(f"the engine already has an adapter {name!r}; give this one another name")
         path = pretrained.adapter_folder(folder, fingerprint=self._fingerprint)
-        sha256 = weights_hash(path)
-        loaded: Future[None] = Future()
+        sha256, weights = weights_hash(path), self._adapters.read(path)
 
-        def load() -> None:
-            try:
-                self._adapters.add(name, path)
-                self._hashes[name] = sha256
-                loaded.set_result(None)
-            except Exception as error:
-                loaded.set_exception(error)
+        def add() -> None:
+            self._adapters.add(name, weights)
+            self._hashes[name] = sha256
 
-        self._put(load)
-        loaded.result()
+        self._scheduler.do(add)
 
     def client(
         self,
@@ -180,26 +156,25 @@ class Engine:
         """Queue a request; blocks while the queue is full. A future that is cancelled frees the model of the request.
 
         Raises:
-            InputError: the prompt leaves no room in the model's context, or the adapter is unknown.
-            RuntimeError: the engine is closed.
+            InputError: the prompt is empty, has unknown tokens or leaves no room in the model's context, or the adapter
+                is unknown.
+            RuntimeError: the engine is closed, or this is its own thread.
         """
         self._check(prompt)
-        self._gate.enter()
-        return self._queued(prompt)
+        row = self._row(prompt)
+        self._scheduler.submit(row)
+        return row.result
 
     async def answer(self, prompt: Prompt) -> Completion:
         """As `submit`, waiting without blocking the event loop; a cancelled wait cancels the request."""
         self._check(prompt)
-        await self._gate.entered()
-        return await asyncio.wrap_future(self._queued(prompt))
+        row = self._row(prompt)
+        await self._scheduler.submitted(row)
+        return await asyncio.wrap_future(row.result)
 
     def close(self) -> None:
         """Finish what is queued, then stop."""
-        with self._door:
-            if not self._closed:
-                self._closed = True
-                self._queue.put(None)
-        self._thread.join()
+        self._scheduler.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -209,6 +184,12 @@ class Engine:
 
     def _check(self, prompt: Prompt) -> None:
         self._check_adapter(prompt.adapter)
+        tokens = self._model.config.get_text_config().vocab_size
+        if not prompt.ids or min(prompt.ids) < 0 or max(prompt.ids) >= tokens:
+            came = f"{min(prompt.ids)} to {max(prompt.ids)}" if prompt.ids else "none at all"
+            raise InputError(
+                f"expected a prompt of tokens from 0 to {tokens - 1}, got {came}; encode it for this model"
+            )
         if len(prompt.ids) >= self.context_tokens:
             raise InputError(
                 f"expected a prompt below the model's {self.context_tokens} tokens, got {len(prompt.ids)}; shorten "
@@ -220,108 +201,5 @@ class Engine:
             known = ", ".join(sorted(self._hashes)) or "none"
             raise InputError(f"the engine has no adapter {adapter!r} (it has: {known}); call add_adapter first")
 
-    def _queued(self, prompt: Prompt) -> Future[Completion]:
-        result: Future[Completion] = Future()
-        row = Row(prompt, tokenizer=self._tokenizer, context_tokens=self.context_tokens, result=result)
-        try:
-            self._put(row)
-        except BaseException:
-            self._gate.leave()
-            raise
-        return result
-
-    def _put(self, item: Row | _Job) -> None:
-        with self._door:  # nothing comes in behind the sign that the engine closes
-            if self._closed:
-                raise RuntimeError("the engine is closed; load a new one")
-            self._queue.put(item)
-
-    def _serve(self) -> None:
-        is_open = True
-        while is_open or self._waiting or self._batches:
-            is_open = self._gather(is_open=is_open)
-            length = self._next_in_turn()
-            if length is not None:
-                self._take_turn(length)
-
-    def _next_in_turn(self) -> int | None:
-        """The kind of prompts that was not served for longest, if anybody is to be served."""
-        kinds = set(self._batches)
-        if self._room():
-            kinds |= {_length(row) for row in self._waiting}
-        return min(kinds, key=lambda kind: self._served.get(kind, 0), default=None)
-
-    def _take_turn(self, length: int) -> None:
-        """Let in who waits with prompts of this length, then give all of them some tokens."""
-        self._served[length] = max(self._served.values(), default=0) + 1
-        batch = self._batches.setdefault(length, Batch(self._model, self._tokenizer, self._adapters))
-        newcomers = self._newcomers(length)
-        try:
-            if newcomers:
-                batch.admit(newcomers)
-            for _ in range(self._turn):
-                if not batch.rows:
-                    break
-                batch.step()
-        except Exception as error:
-            self._go_on_apart(list(dict.fromkeys([*batch.rows, *newcomers])), error)
-        if not batch.rows:
-            del self._batches[length]
-
-    def _gather(self, *, is_open: bool) -> bool:
-        """Take in what has come, an idle engine waits until it is quiet; returns whether more can come."""
-        started = time.monotonic()
-        while is_open:
-            if self._batches:
-                timeout: float | None = 0.0
-            elif self._waiting:
-                timeout = max(0.0, min(_QUIET_SECONDS, started + _PATIENCE_SECONDS - time.monotonic()))
-            else:
-                timeout = None
-            try:
-                item = self._queue.get(timeout=timeout) if timeout != 0 else self._queue.get_nowait()
-            except queue.Empty:
-                return True
-            if item is None:
-                return False
-            if isinstance(item, Row):
-                if not self._waiting:
-                    started = time.monotonic()
-                self._waiting.append(item)
-            else:
-                item()
-        return is_open
-
-    def _newcomers(self, length: int) -> list[Row]:
-        """Who has waited longest with prompts of this length, as many as there is room for."""
-        room = self._room()
-        chosen = [row for row in self._waiting if row.result.done() or _length(row) == length]
-        chosen = chosen[:room]
-        taken = set(map(id, chosen))
-        self._waiting = [row for row in self._waiting if id(row) not in taken]
-        for _ in chosen:
-            self._gate.leave()
-        return [row for row in chosen if not row.result.done()]
-
-    def _room(self) -> int:
-        return self._max_batch - sum(len(batch.rows) for batch in self._batches.values())
-
-    def _go_on_apart(self, rows: Sequence[Row], error: Exception) -> None:
-        """Play rows that cannot go on together to their end, in halves and halves of these (too little memory, too)."""
-        left = [row for row in rows if not row.result.done()]
-        if len(left) == 1:
-            left[0].fail(error)
-        middle = len(left) // 2
-        for half in (left[:middle], left[middle:]) if middle else ():
-            batch = Batch(self._model, self._tokenizer, self._adapters)
-            try:
-                batch.admit(half)
-                while batch.rows:
-                    batch.step()
-            except Exception as error_of_half:
-                self._go_on_apart(half, error_of_half)
-
-
-def _length(row: Row) -> int:
-    """Prompts of one kind are at most twice as long as one another."""
-    return len(row.prompt.ids).bit_length()
+    def _row(self, prompt: Prompt) -> Row:
+        return Row(prompt, tokenizer=self._tokenizer, context_tokens=self.context_tokens, result=Future())

@@ -18,7 +18,12 @@ class Gate:
 
     def enter(self) -> None:
         """Take a place; blocks this thread while there is none."""
-        self._ask().result()
+        place = self._ask()
+        try:
+            place.result()
+        except BaseException:  # Ctrl-C
+            self._give_up(place)
+            raise
 
     async def entered(self) -> None:
         """Take a place; waits while there is none."""
@@ -27,9 +32,8 @@ class Gate:
             return
         try:
             await asyncio.wrap_future(place)
-        except asyncio.CancelledError:
-            if not place.cancelled():  # it was given in the same moment
-                self.leave()
+        except BaseException:  # cancelled, or dropped with its event loop
+            self._give_up(place)
             raise
 
     def leave(self) -> None:
@@ -41,6 +45,10 @@ class Gate:
                     following.set_result(None)
                     return
             self._free += 1
+
+    def _give_up(self, place: Future[None]) -> None:
+        if not place.cancel() and not place.cancelled():  # it was given in the same moment
+            self.leave()
 
     def _ask(self) -> Future[None]:
         place: Future[None] = Future()

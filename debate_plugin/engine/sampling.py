@@ -46,7 +46,8 @@ class Prompt:
     ids: tuple[int, ...]
     sampling: Sampling
     adapter: str | None = None  # that speaks, by name; None is the base
-    on_text: Callable[[str], None] | None = None  # told each piece of the reply, in the engine's thread
+    # Told each piece of the reply, in the engine's thread: it must be quick, and not ask the engine for anything.
+    on_text: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
