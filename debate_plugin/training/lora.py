@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
@@ -208,7 +209,7 @@ def fit(
                     method=method.name,
                     trainer=trainer,
                     examples=examples,
-                    lengths=lengths_of(examples, tokenizer),
+                    lengths=partial(lengths_of, examples, tokenizer),
                     longest=longest,
                     most_cut=settings.most_cut,
                     tokenizer=tokenizer,

@@ -77,7 +77,7 @@ def preflight(
     method: Literal["sft", "dpo", "kto"],
     trainer: Any,
     examples: Sequence[Example],
-    lengths: Sequence[int],
+    lengths: Callable[[], Sequence[int]],
     longest: int,
     most_cut: float,
     tokenizer: Any,
@@ -87,10 +87,13 @@ def preflight(
     """Look at a trainer that is about to train; `lengths` are those of the rows before anything was cut."""
     policy = trainer.model
     tokens = list(_tokens(method, trainer.train_dataset))
+    held = [len(row.prompt) + max(map(len, row.replies)) for row in tokens]
+    # To tokenise all rows once more is the dearest part of the look, and says nothing new where none reached the limit.
+    all_are_whole = len(held) == len(examples) and max(held, default=longest) < longest
     # What was cut is known to have lost its end; whether the others are whole is the question.
     whole = [row for row in tokens if len(row.prompt) + max(map(len, row.replies)) < longest]
     checks = [
-        _cut(lengths, longest, most_cut),
+        _cut(held if all_are_whole else lengths(), longest, most_cut),
         _trained(tokens, len(examples)),
         _ends(whole, _stop_ids(policy, tokenizer)),
         _template(whole, examples, tokenizer),
