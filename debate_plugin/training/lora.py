@@ -202,6 +202,9 @@ def fit(
                     ProgressCallback(progress),
                 ],
             )
+            if adapter is None and "ref" in policy.peft_config:
+                # An untrained adapter adds nothing: the base alone is the same reference as TRL's copy, and cheaper.
+                policy.delete_adapter("ref")
             trainer.remove_callback(PrinterCallback)  # standard output belongs to the caller
 
             def look() -> Preflight:

@@ -202,13 +202,16 @@ def _trainable(policy: Any) -> Check:
 
 
 def _reference(policy: Any) -> Check:
-    """Whether the reference is what training starts from: a frozen copy of the adapter, new or continued."""
+    """Whether the reference is what training starts from: a frozen copy of the adapter that is continued, or the base
+    alone, which a new adapter is as long as its B is nothing."""
     weights = {name: weight for name, weight in policy.named_parameters() if ".lora_" in name}
     pairs = [
         (weight, weights.get(name.replace(".default.", ".ref.")))
         for name, weight in weights.items()
         if ".default." in name
     ]
+    if not any(".ref." in name for name in weights):
+        pairs = [(weight, torch.zeros_like(weight)) for name, weight in weights.items() if ".lora_B." in name]
     moving = sum(copy is not None and copy.requires_grad for _, copy in pairs)
     other = sum(copy is None or not torch.equal(weight, copy) for weight, copy in pairs)
     return Check(
