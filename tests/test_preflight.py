@@ -164,6 +164,7 @@ def test_a_reference_that_is_not_the_start_is_refused(tmp_path: Path) -> None:
                 if ".ref." in name and ".lora_B" in name:
                     weight.data += 0.1
 
+    start = train_sft(abacus.FOLDER, chats(tmp_path / "chats.jsonl"), tmp_path / "sft", settings=ONE_STEP).adapter
     rows = pairs(tmp_path / "rows.jsonl")
     found: list[Preflight] = []
     with pytest.raises(InputError, match="the reference is what training starts from: 28 of"):
@@ -171,6 +172,7 @@ def test_a_reference_that_is_not_the_start_is_refused(tmp_path: Path) -> None:
             lora.Method(name="dpo", trainer=OtherReference, config=DPOConfig, read=read_preferences),
             read_preferences(rows),
             model=abacus.FOLDER,
+            adapter=start,
             rows=rows,
             out=tmp_path / "out",
             settings=PreferenceSettings(),
@@ -178,6 +180,22 @@ def test_a_reference_that_is_not_the_start_is_refused(tmp_path: Path) -> None:
             told=found.append,
         )
     assert failed(found) == ["the reference is what training starts from"]
+
+
+def test_a_new_adapter_that_is_not_the_base_is_no_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base alone is its reference."""
+    whole = lora.load_policy
+
+    def moved(*args: Any) -> Any:
+        policy, tokenizer, fingerprint = whole(*args)
+        for name, weight in policy.named_parameters():
+            if ".lora_B." in name:
+                weight.data += 0.1
+        return policy, tokenizer, fingerprint
+
+    monkeypatch.setattr(lora, "load_policy", moved)
+    names, told = refused(tmp_path, train_preference, abacus.FOLDER, pairs(tmp_path / "rows.jsonl"))
+    assert names == ["the reference is what training starts from"] and "28 of 28 weights differ" in told
 
 
 def test_test_questions_among_the_rows_are_refused(tmp_path: Path) -> None:

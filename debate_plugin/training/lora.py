@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
@@ -201,6 +202,9 @@ def fit(
                     ProgressCallback(progress),
                 ],
             )
+            if adapter is None and "ref" in policy.peft_config:
+                # An untrained adapter adds nothing: the base alone is the same reference as TRL's copy, and cheaper.
+                policy.delete_adapter("ref")
             trainer.remove_callback(PrinterCallback)  # standard output belongs to the caller
 
             def look() -> Preflight:
@@ -208,7 +212,7 @@ def fit(
                     method=method.name,
                     trainer=trainer,
                     examples=examples,
-                    lengths=lengths_of(examples, tokenizer),
+                    lengths=partial(lengths_of, examples, tokenizer),
                     longest=longest,
                     most_cut=settings.most_cut,
                     tokenizer=tokenizer,

@@ -77,7 +77,7 @@ def preflight(
     method: Literal["sft", "dpo", "kto"],
     trainer: Any,
     examples: Sequence[Example],
-    lengths: Sequence[int],
+    lengths: Callable[[], Sequence[int]],
     longest: int,
     most_cut: float,
     tokenizer: Any,
@@ -87,10 +87,13 @@ def preflight(
     """Look at a trainer that is about to train; `lengths` are those of the rows before anything was cut."""
     policy = trainer.model
     tokens = list(_tokens(method, trainer.train_dataset))
+    held = [len(row.prompt) + max(map(len, row.replies)) for row in tokens]
+    # To tokenise all rows once more is the dearest part of the look, and says nothing new where none reached the limit.
+    all_are_whole = len(held) == len(examples) and max(held, default=longest) < longest
     # What was cut is known to have lost its end; whether the others are whole is the question.
     whole = [row for row in tokens if len(row.prompt) + max(map(len, row.replies)) < longest]
     checks = [
-        _cut(lengths, longest, most_cut),
+        _cut(held if all_are_whole else lengths(), longest, most_cut),
         _trained(tokens, len(examples)),
         _ends(whole, _stop_ids(policy, tokenizer)),
         _template(whole, examples, tokenizer),
@@ -199,13 +202,16 @@ def _trainable(policy: Any) -> Check:
 
 
 def _reference(policy: Any) -> Check:
-    """Whether the reference is what training starts from: a frozen copy of the adapter, new or continued."""
+    """Whether the reference is what training starts from: a frozen copy of the adapter that is continued, or the base
+    alone, which a new adapter is as long as its B is nothing."""
     weights = {name: weight for name, weight in policy.named_parameters() if ".lora_" in name}
     pairs = [
         (weight, weights.get(name.replace(".default.", ".ref.")))
         for name, weight in weights.items()
         if ".default." in name
     ]
+    if not any(".ref." in name for name in weights):
+        pairs = [(weight, torch.zeros_like(weight)) for name, weight in weights.items() if ".lora_B." in name]
     moving = sum(copy is not None and copy.requires_grad for _, copy in pairs)
     other = sum(copy is None or not torch.equal(weight, copy) for weight, copy in pairs)
     return Check(
