@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compile_rows(store.transcripts(), at / "sft.jsonl", Compilation(rule=final_answer))
         compile_rows(store.transcripts(), at / "dpo.jsonl", Compilation(rule=majority_minority))
         train_sft(abacus.FOLDER, at / "sft.jsonl", at / "sft", settings=LoraSettings(epochs=1))
-        settings = PreferenceSettings(batch_size=1)
+        settings = PreferenceSettings()
         train_preference(abacus.FOLDER, at / "dpo.jsonl", at / "dpo", adapter=at / "sft", settings=settings)
         asyncio.run(hold(store, "second", {"tuned": at / "dpo"}, "tuned"))
     return at

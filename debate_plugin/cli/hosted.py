@@ -84,14 +84,3 @@ def _changes() -> Callable[[Any], None]:
         before = now
 
     return told
-
-
-class OrHosted(click.Command):
-    """A command that is `hosted` where that is its first word."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        if args[:1] == ["hosted"]:
-            return hosted.make_context(f"{info_name} hosted", args[1:], parent, **extra)
-        return super().make_context(info_name, args, parent, **extra)

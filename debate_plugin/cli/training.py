@@ -4,37 +4,86 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from debate_plugin.cli.hosted import OrHosted
-from debate_plugin.cli.options import as_json, seed
+from debate_plugin.cli.hosted import hosted
+from debate_plugin.cli.options import as_json, seed, together
 from debate_plugin.cli.tables import print_table
 from debate_plugin.errors import InputError
 from debate_plugin.progress import bar, silent
 
 
-@click.command(cls=OrHosted, epilog="`debate train hosted --help`: fine-tuning on a server of OpenAI's kind.")
-@click.argument("method", type=click.Choice(["sft", "dpo", "kto"]))
-@click.option("--rows", type=Path, required=True, help="JSONL file made by `debate compile`.")
-@click.option("--out", type=Path, required=True, help="Adapter folder to write.")
-@click.option("--model", default="abacus", show_default=True, help="abacus, a model folder or a hub id.")
-@click.option("--adapter", type=Path, help="LoRA adapter folder to go on from.")
-@click.option("--rank", type=click.IntRange(min=1))
-@click.option("--epochs", type=click.FloatRange(min=0, min_open=True))
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True))
-@click.option("--batch-size", type=click.IntRange(min=1))
-@click.option("--max-length", type=click.IntRange(min=1), help="Tokens of a row; longer rows are refused.")
-@click.option("--test-rows", type=Path, help="Rows set aside: not to be trained on, their loss is measured.")
-@click.option("--save-every", type=click.IntRange(min=1), help="Steps between checkpoints to go on from.")
-@click.option("--quantize", type=click.Choice(["none", "4bit"]), help="4bit: QLoRA, on a GPU with bitsandbytes.")
-@seed
-@as_json
-def train(
-    method: str,
+@click.group()
+def train() -> None:
+    """Train a LoRA adapter here, or a model on its server.
+
+    Broken off, the same command goes on from its last checkpoint. `accelerate launch --module debate_plugin train ...`
+    trains on all GPUs.
+    """
+
+
+_training = together(
+    click.option("--rows", type=Path, required=True, help="JSONL file made by `debate compile`."),
+    click.option("--out", type=Path, required=True, help="Adapter folder to write."),
+    click.option("--model", default="abacus", show_default=True, help="abacus, a model folder or a hub id."),
+    click.option("--adapter", type=Path, help="LoRA adapter folder to go on from."),
+    click.option("--rank", type=click.IntRange(min=1)),
+    click.option("--epochs", type=click.FloatRange(min=0, min_open=True)),
+    click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True)),
+    click.option("--batch-size", type=click.IntRange(min=1), help="Rows of an optimizer step."),
+    click.option("--max-length", type=click.IntRange(min=1), help="Tokens of a row; longer rows are refused."),
+    click.option("--test-rows", type=Path, help="Rows set aside: not to be trained on, their loss is measured."),
+    click.option("--save-every", type=click.IntRange(min=1), help="Steps between checkpoints to go on from."),
+    click.option("--quantize", type=click.Choice(["none", "4bit"]), help="4bit: QLoRA, on a GPU with bitsandbytes."),
+    seed,
+    as_json,
+)
+_beta = click.option("--beta", type=click.FloatRange(min=0, min_open=True), help="Lower trusts the reference less.")
+
+
+@train.command()
+@_training
+def sft(**options: Any) -> None:
+    """On chats: rows of final_answer, generator, critic, conversation."""
+    from debate_plugin.training.lora import LoraSettings
+    from debate_plugin.training.sft import train_sft
+
+    _train(train_sft, LoraSettings, **options)
+
+
+@train.command()
+@_training
+@_beta
+@click.option("--loss-type", help="sigmoid is DPO's; ipo, hinge and the others of TRL's DPOConfig.")
+def dpo(**options: Any) -> None:
+    """On preferences: rows of majority_minority, judged, self_correction."""
+    from debate_plugin.training.preference import PreferenceSettings, train_preference
+
+    _train(train_preference, PreferenceSettings, **options)
+
+
+@train.command()
+@_training
+@_beta
+def kto(**options: Any) -> None:
+    """On labelled replies: rows of binary, next_round_credit."""
+    from debate_plugin.training.kto import KtoSettings, train_kto
+
+    _train(train_kto, KtoSettings, **options)
+
+
+train.add_command(hosted)
+
+
+def _train(
+    trainer: Callable[..., Any],
+    settings_class: Callable[..., Any],
+    *,
     rows: Path,
     out: Path,
     model: str,
@@ -43,35 +92,19 @@ def train(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Train a LoRA adapter: sft on chats, dpo on preferences, kto on labelled replies.
-
-    Broken off, the same command goes on from its last checkpoint. `accelerate launch --module debate_plugin train ...`
-    trains on all GPUs.
-    """
     from debate_plugin.models import folder_of
     from debate_plugin.training import processes
 
     if adapter is not None and settings["rank"] is not None:
         raise InputError("expected --rank for a new adapter, got --adapter too, which has its rank; drop one of them")
     chosen = {name: value for name, value in settings.items() if value is not None}
-    folder = folder_of(model)
     with (bar if processes.is_main() else silent)("Training", None) as advance:
-        trainer: Any
-        if method == "sft":
-            from debate_plugin.training.lora import LoraSettings as Settings
-            from debate_plugin.training.sft import train_sft as trainer
-        elif method == "dpo":
-            from debate_plugin.training.preference import PreferenceSettings as Settings
-            from debate_plugin.training.preference import train_preference as trainer
-        else:
-            from debate_plugin.training.kto import KtoSettings as Settings
-            from debate_plugin.training.kto import train_kto as trainer
         trained = trainer(
-            folder,
+            folder_of(model),
             rows,
             out,
             adapter=adapter,
-            settings=Settings(**chosen),
+            settings=settings_class(**chosen),
             progress=advance,
             test_rows=test_rows,
             told=lambda found: click.echo(found, err=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -192,7 +193,9 @@ def fit(
             longest = min(settings.max_length, context_tokens(policy))
             trainer = method.trainer(
                 model=policy,
-                args=method.config(**_arguments(settings, work, a_process), max_length=longest, **config),
+                args=method.config(
+                    **_arguments(settings, len(examples), work, a_process), max_length=longest, **config
+                ),
                 train_dataset=dataset_of(examples),
                 eval_dataset=dataset_of(test_examples) if test_examples is not None else None,
                 processing_class=tokenizer,
@@ -291,8 +294,9 @@ def _without_dataset_bars() -> Iterator[None]:
             enable_progress_bars()
 
 
-def _arguments(settings: LoraSettings, work: Path, a_process: int) -> dict[str, Any]:
+def _arguments(settings: LoraSettings, rows: int, work: Path, a_process: int) -> dict[str, Any]:
     """What all of TRL's trainers are told."""
+    steps = math.ceil(rows / settings.batch_size) * settings.epochs
     on_gpu = torch.cuda.is_available()
     return {
         "output_dir": str(work),
@@ -301,7 +305,9 @@ def _arguments(settings: LoraSettings, work: Path, a_process: int) -> dict[str, 
         "per_device_eval_batch_size": a_process,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": "cosine",
-        "warmup_steps": 0.05,  # below 1 this is a share of all steps
+        # Below 1 this is a share of all steps. The first step of a warm-up has a rate of nought: a run of few steps
+        # would lose much of what it is for, one of a single step all.
+        "warmup_steps": 0.05 if steps >= 20 else 0,
         "seed": settings.seed,
         "bf16": on_gpu,
         "use_cpu": not on_gpu,
