@@ -6,11 +6,15 @@ Its state is open to the test: what was paid for, what is to become of a request
 import asyncio
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -346,6 +350,21 @@ class OpenAIServer:
                 self._route("POST", "/chat/completions", self.chat),
             ]
         )
+
+
+async def killed_at(moment: threading.Event, module: str, call: str, url: str, folder: Path) -> None:
+    """Call `module.call(url, folder)` in a process of its own, which is killed when the moment has come."""
+    script = (
+        f"import asyncio, pathlib, sys, {module} as t; asyncio.run(t.{call}(sys.argv[1], pathlib.Path(sys.argv[2])))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, "-c", script, url, str(folder)], env=environment)
+    try:
+        assert await asyncio.to_thread(moment.wait, 60)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +22,7 @@ from autogen_core.models import (
     UserMessage,
 )
 from autogen_ext.models.openai import OpenAIChatCompletionClient
-from openai_server import OpenAIServer, serving
+from openai_server import OpenAIServer, killed_at, serving
 
 from debate_plugin.batch_api import BatchApi
 from debate_plugin.batches import Live, Request
@@ -192,18 +189,7 @@ async def test_the_same_id_with_another_body_is_another_request(server: OpenAISe
 
 
 async def killed(server: OpenAIServer, folder: Path, moment: threading.Event) -> None:
-    """Ask in a process of its own, which is killed when the moment has come."""
-    script = (
-        "import asyncio, pathlib, sys, test_batch_api as t; asyncio.run(t.ask(sys.argv[1], pathlib.Path(sys.argv[2])))"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen([sys.executable, "-c", script, server.url, str(folder)], env=environment)
-    try:
-        assert await asyncio.to_thread(moment.wait, 60)
-        assert process.poll() is None
-    finally:
-        process.kill()
-        process.wait()
+    await killed_at(moment, "test_batch_api", "ask", server.url, folder)
 
 
 @pytest.mark.parametrize("window", ["POST /files", "POST /batches", "polling", "GET /files/{id}/content"])

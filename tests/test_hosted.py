@@ -14,7 +14,7 @@ import openai
 import pytest
 from autogen_core.models import ModelFamily, ModelInfo
 from autogen_ext.models.openai import OpenAIChatCompletionClient
-from openai_server import OpenAIServer, serving
+from openai_server import OpenAIServer, killed_at, serving
 
 from debate_agents import debater
 from debate_plugin import DebateTeam
@@ -147,18 +147,7 @@ async def test_killed_at_any_moment_one_job_is_paid(server: OpenAIServer, tmp_pa
 
 
 async def killed(server: OpenAIServer, folder: Path, moment: threading.Event) -> None:
-    """Train in a process of its own, which is killed when the moment has come."""
-    script = (
-        "import asyncio, pathlib, sys, test_hosted as t; asyncio.run(t.train(sys.argv[1], pathlib.Path(sys.argv[2])))"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen([sys.executable, "-c", script, server.url, str(folder)], env=environment)
-    try:
-        assert await asyncio.to_thread(moment.wait, 60)
-        assert process.poll() is None
-    finally:
-        process.kill()
-        process.wait()
+    await killed_at(moment, "test_hosted", "train", server.url, folder)
 
 
 async def test_a_call_that_is_cancelled_leaves_the_job_to_the_next(server: OpenAIServer, tmp_path: Path) -> None:
