@@ -124,11 +124,25 @@ async def test_of_a_debater_with_tools_no_result_and_nothing_of_the_others(
     assert "<reply>\nAnswer: 9" in read["Answer: 20<|end|>"] and "<tool>20<|end|>" in read["Answer: 20<|end|>"]
 
 
-def test_of_a_chat_of_messages_the_last_one(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chat = said("user", "1+1") + said("assistant", "2") + said("user", "2+2") + said("assistant", "4")
+@pytest.mark.parametrize("format", ["trl-messages", "openai"])
+async def test_of_chats_of_messages_what_the_format_says(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, format: Any
+) -> None:
+    rows = compiled(tmp_path, [await debated()], partial(critic, agent="ada"), format)
+    first, last = "A: 2+2=4\nAnswer: 4\nConfidence: 60<|end|>", "Answer: 4\nConfidence: 90<|end|>"
+    read = sft(model, rows, monkeypatch)
+    assert set(read) == {first, last} and f"<assistant>{first}<user>" in read[last]
+
+
+@pytest.mark.parametrize("flag", [{"loss": False}, {"weight": 0}])
+def test_of_a_chat_of_messages_no_reply_that_says_it_carries_none(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, flag: dict[str, object]
+) -> None:
+    wrong = [{**message, **flag} for message in said("assistant", "3")]
+    chat = [*said("user", "1+1"), *wrong, *said("user", "2+2"), *said("assistant", "4")]
     rows = write(tmp_path / "rows.jsonl", [{"messages": chat}])
     assert sft(model, rows, monkeypatch) == {
-        "4<|end|>": "<user>1+1<|end|><assistant>2<|end|><user>2+2<|end|><assistant>"
+        "4<|end|>": "<user>1+1<|end|><assistant>3<|end|><user>2+2<|end|><assistant>"
     }
 
 

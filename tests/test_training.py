@@ -140,7 +140,7 @@ def test_the_same_seed_trains_the_same_adapter(folder: Path, chats: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ('{"messages": []}', "end with the assistant's, at line 1"),
+        ('{"messages": []}', "with a reply that carries loss, at line 1"),
         ('{"messages": [{"role": "user", "content": "x"}, {"role": "user", "content": "y"}]}', "at line 1"),
         ('{"prompt": "x"}', "at line 1 .* got prompt"),
         ("[1]", "at line 1 .* got list"),

@@ -14,22 +14,30 @@ Example = dict[str, Any]
 
 
 def read_sft(path: str | Path) -> list[Example]:
-    """Rows of `prompt` and `completion`, or of `messages`, whose last one is then the completion that carries loss.
+    """Rows of `prompt` and `completion`, or of `messages`.
+
+    Of `messages` every reply of the assistant's carries loss, each as a completion behind all that comes before it;
+    but for those that say `"loss": false`, or `"weight": 0` as OpenAI's do.
 
     Raises:
         InputError: the file is unreadable or empty, or a row is no such chat; says which line.
     """
 
-    def example(row: Mapping[str, Any]) -> Example | None:
+    def examples(row: Mapping[str, Any]) -> list[Example]:
         prompt, completion = row.get("prompt"), row.get("completion")
         if _is_chat(prompt) and _is_chat(completion) and "label" not in row:
-            return {"prompt": list(prompt or ()), "completion": list(completion or ()), **_tools(row)}
+            return [{"prompt": list(prompt or ()), "completion": list(completion or ()), **_tools(row)}]
         messages: Any = row.get("messages")
-        if not _is_chat(messages) or len(messages) < 2 or messages[-1]["role"] != "assistant":
-            return None
-        return {"prompt": messages[:-1], "completion": messages[-1:], **_tools(row)}
+        if not _is_chat(messages):
+            return []
+        plain = [{name: value for name, value in one.items() if name not in ("loss", "weight")} for one in messages]
+        return [
+            {"prompt": plain[:place], "completion": [plain[place]], **_tools(row)}
+            for place, one in enumerate(messages)
+            if place and one["role"] == "assistant" and one.get("loss", True) and one.get("weight", 1)
+        ]
 
-    return _read(path, example, "'prompt' and 'completion', or 'messages' that end with the assistant's,")
+    return _read(path, examples, "'prompt' and 'completion', or 'messages' with a reply that carries loss,")
 
 
 def read_preferences(path: str | Path) -> list[Example]:
@@ -39,13 +47,13 @@ def read_preferences(path: str | Path) -> list[Example]:
         InputError: the file is unreadable or empty, or a row lacks a column; says which line.
     """
 
-    def example(row: Mapping[str, Any]) -> Example | None:
+    def examples(row: Mapping[str, Any]) -> list[Example]:
         columns = {name: row.get(name) for name in ("prompt", "chosen", "rejected")}
         if not all(_is_chat(value) for value in columns.values()):
-            return None
-        return {**{name: list(value or ()) for name, value in columns.items()}, **_tools(row)}
+            return []
+        return [{**{name: list(value or ()) for name, value in columns.items()}, **_tools(row)}]
 
-    return _read(path, example, "'prompt', 'chosen' and 'rejected' message lists")
+    return _read(path, examples, "'prompt', 'chosen' and 'rejected' message lists")
 
 
 def read_labelled(path: str | Path) -> list[Example]:
@@ -55,13 +63,13 @@ def read_labelled(path: str | Path) -> list[Example]:
         InputError: the file is unreadable or empty, or a row lacks a column; says which line.
     """
 
-    def example(row: Mapping[str, Any]) -> Example | None:
+    def examples(row: Mapping[str, Any]) -> list[Example]:
         prompt, completion, label = row.get("prompt"), row.get("completion"), row.get("label")
         if not (_is_chat(prompt) and _is_chat(completion) and isinstance(label, bool)):
-            return None
-        return {"prompt": prompt, "completion": completion, "label": label, **_tools(row)}
+            return []
+        return [{"prompt": prompt, "completion": completion, "label": label, **_tools(row)}]
 
-    return _read(path, example, "'prompt' and 'completion' message lists and a 'label'")
+    return _read(path, examples, "'prompt' and 'completion' message lists and a 'label'")
 
 
 def _tools(row: Mapping[str, Any]) -> Example:
@@ -81,7 +89,7 @@ def _is_chat(value: Any) -> bool:
     )
 
 
-def _read(path: str | Path, example: Callable[[Mapping[str, Any]], Example | None], expected: str) -> list[Example]:
+def _read(path: str | Path, examples_of: Callable[[Mapping[str, Any]], list[Example]], expected: str) -> list[Example]:
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -96,13 +104,13 @@ def _read(path: str | Path, example: Callable[[Mapping[str, Any]], Example | Non
             raise InputError(
                 f"expected one JSON object a line, line {number} of {path} is not JSON ({error.msg})"
             ) from error
-        made = example(row) if isinstance(row, dict) else None
-        if made is None:
+        made = examples_of(row) if isinstance(row, dict) else []
+        if not made:
             came = ", ".join(row) if isinstance(row, dict) else type(row).__name__
             raise InputError(
                 f"expected {expected} at line {number} of {path}, got {came}; make rows with `debate compile`"
             )
-        examples.append(made)
+        examples += made
     if not examples:
         raise InputError(f"expected rows in {path}, found none; make rows with `debate compile`")
     return examples

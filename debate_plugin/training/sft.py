@@ -1,4 +1,4 @@
-"""Supervised fine-tuning of a LoRA adapter on chat rows; the loss is on the last message."""
+"""Supervised fine-tuning of a LoRA adapter on chat rows; the loss is on the replies that a row says it is on."""
 
 from __future__ import annotations
 
