@@ -170,7 +170,7 @@ def connected(client: ChatCompletionClient, http_client: Any) -> ChatCompletionC
     # Not `copy.copy`: the client's own way of being copied connects anew, with keys from its environment.
     double = object.__new__(type(client))
     vars(double).update(vars(client))
-    double._client = client._client.with_options(http_client=http_client, max_retries=0)  # type: ignore[attr-defined]
+    double._client = client._client.with_options(http_client=http_client, max_retries=0)  # type: ignore[attr-defined]  # as above
     return double
 
 
