@@ -42,6 +42,11 @@ def sft(folder: Path) -> Trained:
     return train_sft(abacus.FOLDER, write(folder / "chats.jsonl", rows), folder / "sft", settings=settings)
 
 
+def test_an_adapter_belongs_to_its_base_in_any_precision(sft: Trained) -> None:
+    with Engine.load(abacus.FOLDER, adapters={"sft": sft.adapter}, dtype=torch.bfloat16) as engine:
+        assert engine.client(adapter="sft").adapter_sha256 is not None
+
+
 def labelled(path: Path, good: int, bad: int) -> Path:
     rows: list[dict[str, object]] = [
         {"prompt": said("user", ASKED[number % 16]), "completion": said("assistant", text), "label": label}

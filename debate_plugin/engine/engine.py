@@ -47,6 +47,7 @@ class Engine:
         tokenizer: PreTrainedTokenizerBase,
         *,
         name: str = "local",
+        fingerprint: str | None = None,
         max_batch: int = 256,
         max_waiting: int = 4096,
     ) -> None:
@@ -55,7 +56,8 @@ class Engine:
                 raise InputError(f"expected {setting} of at least 1, got {value}")
         self.name = name  # of the model, as transcripts have it
         self._model = model.eval()
-        self._fingerprint = pretrained.fingerprint(model)
+        # Adapters know their base by its weights as they were saved, whatever precision it computes in here.
+        self._fingerprint = fingerprint or pretrained.fingerprint(model)
         self._tokenizer = tokenizer
         self._adapters = Adapters(model)
         self._hashes: dict[str, str] = {}  # of the adapters' weights, by name
@@ -84,9 +86,17 @@ class Engine:
             InputError: there is no such model, or it has no chat template.
         """
         weights, tokenizer = pretrained.load(model)
+        fingerprint = pretrained.fingerprint(weights)
         on_gpu = torch.cuda.is_available()
         weights.to("cuda" if on_gpu else "cpu", dtype or (torch.bfloat16 if on_gpu else weights.dtype))
-        engine = cls(weights, tokenizer, name=name_of(model), max_batch=max_batch, max_waiting=max_waiting)
+        engine = cls(
+            weights,
+            tokenizer,
+            name=name_of(model),
+            fingerprint=fingerprint,
+            max_batch=max_batch,
+            max_waiting=max_waiting,
+        )
         try:
             for name, folder in (adapters or {}).items():
                 engine.add_adapter(name, folder)
